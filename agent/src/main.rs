@@ -1,0 +1,3 @@
+//! The thinmover binary.
+
+fn main() {}

@@ -1,0 +1,18 @@
+//! The bottom of the workspace: aligned buffers, files that bypass the page cache, and what a block
+//! device offers beyond a file (its size, discard, zeroing).
+//!
+//! Nothing here knows LVM, the stored format or a path of the host: callers hand in open files and
+//! get bytes. The engine is the blocking one, `pread` and `pwrite` on as many threads as the caller
+//! runs.
+
+mod aligned;
+mod block_device;
+mod crash;
+mod direct;
+mod pool;
+
+pub use aligned::{ALIGNMENT, AlignedBuffer};
+pub use block_device::{discard, size_bytes};
+pub use crash::crash_point;
+pub use direct::DirectFile;
+pub use pool::{BufferPool, PooledBuffer};

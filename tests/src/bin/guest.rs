@@ -1,0 +1,3 @@
+//! `cargo guest`: runs a command in the test guest.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The test guest and the fixtures the loop-device tests share.
