@@ -44,20 +44,33 @@ impl DirectFile {
         self.direct
     }
 
-    /// Fills `buffer` from `offset` (bytes). With direct I/O the buffer's address, its length and
-    /// the offset must be multiples of the logical block size; an [`AlignedBuffer`] and offsets in
-    /// multiples of [`ALIGNMENT`] always are.
+    /// Reads `length` bytes at `offset` (bytes) into the front of `buffer`. With direct I/O the
+    /// buffer's address and the offset must be multiples of the logical block size, as those of an
+    /// [`AlignedBuffer`] and offsets in multiples of [`ALIGNMENT`] are; the length need not be, but
+    /// the buffer must have room for it rounded up to [`ALIGNMENT`].
     ///
     /// # Errors
     /// `UnexpectedEof` when the file ends first, else what pread(2) reports.
     ///
     /// [`AlignedBuffer`]: crate::AlignedBuffer
-    pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    pub fn read_exact_at(&self, buffer: &mut [u8], length: usize, offset: u64) -> io::Result<()> {
         debug_assert!(!self.direct || (buffer.as_ptr() as usize).is_multiple_of(ALIGNMENT));
-        self.file.read_exact_at(buffer, offset)
+        let wanted = if self.direct { length.next_multiple_of(ALIGNMENT) } else { length };
+        let buffer = buffer.get_mut(..wanted).ok_or(io::ErrorKind::InvalidInput)?;
+        let mut filled = 0;
+        while filled < length {
+            match self.file.read_at(&mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
-    /// Writes all of `bytes` at `offset` (bytes), aligned as for [`read_exact_at`](Self::read_exact_at).
+    /// Writes all of `bytes` at `offset` (bytes), aligned as for
+    /// [`read_exact_at`](Self::read_exact_at), the length included.
     ///
     /// # Errors
     /// What pwrite(2) reports.
@@ -99,8 +112,20 @@ mod tests {
             buffer.fill(9);
             file.write_all_at(&buffer, 4096).unwrap();
             buffer.fill(0);
-            file.read_exact_at(&mut buffer, 4096).unwrap();
+            file.read_exact_at(&mut buffer, 8192, 4096).unwrap();
             assert!(buffer.iter().all(|&byte| byte == 9));
+        }
+    }
+
+    #[test]
+    fn an_unaligned_tail_can_be_read() {
+        for size in [8192 + 512, 8192 + 100] {
+            let file = tempfile::tempfile_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+            file.write_all_at(&vec![5; size], 0).unwrap();
+            let file = DirectFile::new(file).unwrap();
+            let mut buffer = AlignedBuffer::new(4096);
+            file.read_exact_at(&mut buffer, size - 8192, 8192).unwrap();
+            assert!(buffer[..size - 8192].iter().all(|&byte| byte == 5));
         }
     }
 
@@ -110,7 +135,7 @@ mod tests {
         file.set_len(4096).unwrap();
         let file = DirectFile::new(file).unwrap();
         let mut buffer = AlignedBuffer::new(8192);
-        let error = file.read_exact_at(&mut buffer, 0).unwrap_err();
+        let error = file.read_exact_at(&mut buffer, 8192, 0).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }
