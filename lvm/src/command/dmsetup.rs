@@ -1,0 +1,146 @@
+//! `dmsetup`: what the kernel itself says of a device, without LVM's locks or a scan of the disks.
+//!
+//! It comes with lvm2, so it needs nothing more on the host; devices are named by their UUID, which
+//! LVM never gives to another volume, never by name.
+
+use std::ffi::OsStr;
+use std::process::Stdio;
+use std::time::Duration;
+
+use super::run::{CommandError, Program, Run};
+
+const DMSETUP: Program = Program { name: "dmsetup", package: "lvm2 (Debian: dmsetup)" };
+
+/// Runs `dmsetup`.
+#[derive(Debug)]
+pub(crate) struct Dmsetup {
+    time_limit: Duration,
+}
+
+/// What `dmsetup info` says of an active device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DmInfo {
+    pub(crate) open_count: u64,
+    pub(crate) suspended: bool,
+}
+
+/// The thin-pool target's status line (kernel `Documentation/admin-guide/device-mapper/
+/// thin-provisioning.rst`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DmThinPool {
+    /// The target has failed all I/O.
+    Failed,
+    Running {
+        used_metadata_blocks: u64,
+        total_metadata_blocks: u64,
+        used_data_blocks: u64,
+        total_data_blocks: u64,
+        mode: DmPoolMode,
+        needs_check: bool,
+    },
+}
+
+/// In which mode a pool runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DmPoolMode {
+    ReadWrite,
+    ReadOnly,
+    OutOfDataSpace,
+}
+
+impl Dmsetup {
+    pub(crate) fn new(time_limit: Duration) -> Self {
+        Self { time_limit }
+    }
+
+    /// Facts of the device with `dm_uuid`; `None` when there is none, that is, inactive.
+    pub(crate) fn info(&self, dm_uuid: &str) -> Result<Option<DmInfo>, CommandError> {
+        let options = ["info", "-c", "--noheadings", "--separator", "|", "-o", "open,suspended"];
+        self.about(&options, dm_uuid, parse_info)
+    }
+
+    /// The status of the thin pool with `dm_uuid`; `None` when it is not active.
+    pub(crate) fn thin_pool(&self, dm_uuid: &str) -> Result<Option<DmThinPool>, CommandError> {
+        self.about(&["status", "--target", "thin-pool"], dm_uuid, parse_thin_pool)
+    }
+
+    fn about<T>(
+        &self,
+        options: &[&str],
+        dm_uuid: &str,
+        parse: fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, CommandError> {
+        let arguments = [options, &["-u", dm_uuid]].concat();
+        let run = Run {
+            program: DMSETUP,
+            arguments: arguments.iter().map(OsStr::new).collect(),
+            stdin: Stdio::null(),
+            time_limit: self.time_limit,
+        };
+        let command = run.to_string();
+        match run.stdout() {
+            Ok(printed) if printed.trim().is_empty() => Ok(None),
+            Ok(printed) => parse(&printed)
+                .map(Some)
+                .ok_or(CommandError::Output { command, why: "it printed an unknown form" }),
+            Err(CommandError::Failed { message, .. }) if message.contains("does not exist") => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn parse_info(printed: &str) -> Option<DmInfo> {
+    let (open, suspended) = printed.trim().split_once('|')?;
+    let suspended = match suspended.trim() {
+        "Active" => false,
+        "Suspended" => true,
+        _ => return None,
+    };
+    Some(DmInfo { open_count: open.trim().parse().ok()?, suspended })
+}
+
+fn parse_thin_pool(printed: &str) -> Option<DmThinPool> {
+    let mut words = printed.split_whitespace();
+    let (_start, _length) = (number(words.next()?)?, number(words.next()?)?);
+    if words.next()? != "thin-pool" {
+        return None;
+    }
+    let first = words.next()?;
+    if first == "Fail" || first == "Error" {
+        return Some(DmThinPool::Failed);
+    }
+    let _transaction_id = number(first)?;
+    let (used_metadata_blocks, total_metadata_blocks) = fraction(words.next()?)?;
+    let (used_data_blocks, total_data_blocks) = fraction(words.next()?)?;
+    let _held_root = words.next()?;
+    let mut mode = None;
+    let mut needs_check = false;
+    for word in words {
+        match word {
+            "rw" => mode = Some(DmPoolMode::ReadWrite),
+            "ro" => mode = Some(DmPoolMode::ReadOnly),
+            "out_of_data_space" => mode = Some(DmPoolMode::OutOfDataSpace),
+            "needs_check" => needs_check = true,
+            _ => {}
+        }
+    }
+    Some(DmThinPool::Running {
+        used_metadata_blocks,
+        total_metadata_blocks,
+        used_data_blocks,
+        total_data_blocks,
+        mode: mode?,
+        needs_check,
+    })
+}
+
+fn number(word: &str) -> Option<u64> {
+    word.parse().ok()
+}
+
+fn fraction(word: &str) -> Option<(u64, u64)> {
+    let (used, total) = word.split_once('/')?;
+    Some((number(used)?, number(total)?))
+}

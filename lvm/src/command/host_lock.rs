@@ -1,0 +1,67 @@
+//! The lock under which LVM commands run one at a time on the whole host.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a command waits for its turn.
+pub(super) const WAIT_LIMIT: Duration = Duration::from_secs(120);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Takes the lock at `path`; `None` when others held it for all of `limit`.
+///
+/// The open file is handed to the LVM command as its standard input (a file that is always empty).
+/// flock(2) belongs to the open file description, so the lock lasts until both this process and
+/// the command are gone: when we are killed in the middle of `lvcreate`, a recovery that waits for
+/// this lock cannot look at the volume group before that `lvcreate` has ended. Standard input is
+/// used because LVM closes every other descriptor it inherits.
+pub(super) fn acquire(path: &Path, limit: Duration) -> io::Result<Option<File>> {
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+    let deadline = Instant::now() + limit;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                thread::sleep(POLL_INTERVAL);
+            }
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_second_taker_waits_and_then_gives_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lvm.lock");
+        let held = acquire(&path, Duration::ZERO).unwrap();
+        assert!(held.is_some());
+        assert!(acquire(&path, Duration::from_millis(50)).unwrap().is_none());
+        drop(held);
+        assert!(acquire(&path, Duration::ZERO).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_command_that_outlives_us_keeps_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lvm.lock");
+        let lock = acquire(&path, Duration::ZERO).unwrap().unwrap();
+        let mut child = Command::new("sleep")
+            .arg("60")
+            .stdin(Stdio::from(lock.try_clone().unwrap()))
+            .spawn()
+            .unwrap();
+        drop(lock);
+        assert!(acquire(&path, Duration::from_millis(50)).unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(acquire(&path, Duration::from_secs(5)).unwrap().is_some());
+    }
+}

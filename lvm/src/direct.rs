@@ -1,0 +1,225 @@
+//! Copy method `direct`: a block device that is no LVM volume, or an image file, given by its path.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::device::holders;
+use crate::error::LvmError;
+use crate::guard::Refusal;
+use crate::mounts::{self, DeviceNumber};
+use crate::units::Bytes;
+
+/// A file or device open for reading.
+#[derive(Debug)]
+pub struct DirectSource {
+    /// Open for reading.
+    pub file: File,
+    /// Its size now.
+    pub size: Bytes,
+    /// What it is, to tell whether a target is the same thing.
+    pub identity: Identity,
+}
+
+/// What a path leads to, whatever it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Identity {
+    /// A block device.
+    Device(DeviceNumber),
+    /// A file.
+    File {
+        /// The number of the filesystem it is in.
+        device: DeviceNumber,
+        /// Its number in that.
+        inode: u64,
+    },
+}
+
+/// A file or device open for writing. A file that was made for it is removed again unless it is
+/// [`finish`](Self::finish)ed.
+#[derive(Debug)]
+pub struct DirectTarget {
+    file: File,
+    size: Bytes,
+    identity: Identity,
+    /// The new file, until it is finished.
+    unfinished: Option<PathBuf>,
+}
+
+/// Opens the block device or regular file at `path` for reading.
+///
+/// # Errors
+/// What the system reports, or a [`Refusal`] for anything else, a folder for example.
+pub fn open_source(path: &Path) -> Result<DirectSource, LvmError> {
+    // A FIFO would make open(2) wait for a writer.
+    let file = File::options()
+        .read(true)
+        .custom_flags(nix::libc::O_NONBLOCK)
+        .open(path)
+        .map_err(|source| open_error(path, source))?;
+    let identity = identify(&file, path)?;
+    let size = size(&file, path)?;
+    Ok(DirectSource { file, size, identity })
+}
+
+/// Opens `path` for writing: a block device that nothing uses, or a regular file. Where there is
+/// nothing, a new sparse file of `size` is made.
+///
+/// # Errors
+/// A [`Refusal`] where it is mounted, used by another device or claimed; otherwise what the system
+/// reports.
+pub fn open_target(path: &Path, size: Bytes) -> Result<DirectTarget, LvmError> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.file_type().is_block_device() => open_device(path, &metadata),
+        Ok(metadata) if metadata.is_file() => {
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .open(path)
+                .map_err(|source| open_error(path, source))?;
+            DirectTarget::new(file, path, None)
+        }
+        Ok(_) => Err(wrong_kind(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create_file(path, size),
+        Err(source) => Err(LvmError::io("look at", path, source)),
+    }
+}
+
+fn open_device(path: &Path, metadata: &fs::Metadata) -> Result<DirectTarget, LvmError> {
+    let number = DeviceNumber::from_raw(metadata.rdev());
+    let volume = path.display().to_string();
+    let mounts =
+        mounts::read().map_err(|source| LvmError::io("read", "/proc/self/mountinfo", source))?;
+    if let Some(mount) = mounts.into_iter().find(|mount| mount.device == number) {
+        return Err(Refusal::Mounted { volume, path: mount.path }.into());
+    }
+    let holders = holders(number).map_err(|source| LvmError::io("look at", path, source))?;
+    if let Some(holder) = holders.first() {
+        return Err(Refusal::InUse { volume, why: format!("is below the device {holder}") }.into());
+    }
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(nix::libc::O_EXCL)
+        .open(path)
+        .map_err(|source| open_error(path, source))?;
+    let target = DirectTarget::new(file, path, None)?;
+    if target.identity != Identity::Device(number) {
+        let what = "it became another device while it was opened".to_owned();
+        return Err(LvmError::Unexpected { volume, what });
+    }
+    Ok(target)
+}
+
+fn create_file(path: &Path, size: Bytes) -> Result<DirectTarget, LvmError> {
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|source| LvmError::io("create", path, source))?;
+    let mut target = DirectTarget::new(file, path, Some(path.to_owned()))?;
+    target.file.set_len(size.0).map_err(|source| LvmError::io("resize", path, source))?;
+    target.size = size;
+    Ok(target)
+}
+
+impl DirectTarget {
+    fn new(file: File, path: &Path, unfinished: Option<PathBuf>) -> Result<Self, LvmError> {
+        let identity = identify(&file, path)?;
+        let size = size(&file, path)?;
+        Ok(Self { file, size, identity, unfinished })
+    }
+
+    /// Another handle on the open file or device.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn file(&self) -> Result<File, LvmError> {
+        self.file.try_clone().map_err(|source| LvmError::io("open", PathBuf::new(), source))
+    }
+
+    /// Its size.
+    pub fn size(&self) -> Bytes {
+        self.size
+    }
+
+    /// What it is.
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Whether it was made for this, so that it holds nothing.
+    pub fn is_new(&self) -> bool {
+        self.unfinished.is_some()
+    }
+
+    /// Keeps it, durably under its name.
+    ///
+    /// # Errors
+    /// What fsync(2) of the file or its folder reports; a new file is then removed.
+    pub fn finish(mut self) -> Result<(), LvmError> {
+        let Some(path) = &self.unfinished else {
+            return self.file.sync_all().map_err(|e| LvmError::io("sync", PathBuf::new(), e));
+        };
+        let folder = match path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        self.file
+            .sync_all()
+            .and_then(|()| File::open(folder)?.sync_all())
+            .map_err(|source| LvmError::io("sync", path, source))?;
+        self.unfinished = None;
+        Ok(())
+    }
+}
+
+impl Drop for DirectTarget {
+    fn drop(&mut self) {
+        // Only the file that was made: another may have its name by now.
+        if let Some(path) = &self.unfinished
+            && let Ok(named) = fs::symlink_metadata(path)
+            && let Ok(ours) = self.file.metadata()
+            && (named.dev(), named.ino()) == (ours.dev(), ours.ino())
+        {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn identify(file: &File, path: &Path) -> Result<Identity, LvmError> {
+    let metadata = file.metadata().map_err(|source| LvmError::io("look at", path, source))?;
+    if metadata.file_type().is_block_device() {
+        Ok(Identity::Device(DeviceNumber::from_raw(metadata.rdev())))
+    } else if metadata.is_file() {
+        let device = DeviceNumber::from_raw(metadata.dev());
+        Ok(Identity::File { device, inode: metadata.ino() })
+    } else {
+        Err(wrong_kind(path))
+    }
+}
+
+fn size(file: &File, path: &Path) -> Result<Bytes, LvmError> {
+    thinmover_io::size_bytes(file).map(Bytes).map_err(|e| LvmError::io("measure", path, e))
+}
+
+fn wrong_kind(path: &Path) -> LvmError {
+    let volume = path.display().to_string();
+    Refusal::Kind { volume, why: "is neither a block device nor a regular file" }.into()
+}
+
+fn open_error(path: &Path, source: io::Error) -> LvmError {
+    match source.raw_os_error() {
+        Some(nix::libc::EBUSY) => {
+            let why = "is in use: mounted, or held by another device".to_owned();
+            Refusal::InUse { volume: path.display().to_string(), why }.into()
+        }
+        Some(nix::libc::ENOENT) => {
+            LvmError::NotFound { spec: path.display().to_string(), hint: String::new() }
+        }
+        _ => LvmError::io("open", path, source),
+    }
+}

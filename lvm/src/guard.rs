@@ -1,0 +1,199 @@
+//! What must hold before anything is created or written. Pure: facts in, a refusal or nothing out.
+
+use std::path::PathBuf;
+
+use crate::inventory::{Pool, PoolHealth, Volume, VolumeGroup};
+use crate::units::Percent;
+
+/// How full a pool may be for a snapshot or a new volume to be made in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// Of its data chunks.
+    pub data: Percent,
+    /// Of its metadata blocks. Lower by default: running out of them is the worse accident.
+    pub metadata: Percent,
+}
+
+impl Default for PoolLimits {
+    fn default() -> Self {
+        Self { data: Percent::new(90), metadata: Percent::new(80) }
+    }
+}
+
+/// How full a pool is and how it fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// Share of data chunks in use.
+    pub data: Percent,
+    /// Share of metadata blocks in use.
+    pub metadata: Percent,
+    /// Its state.
+    pub health: PoolHealth,
+}
+
+/// Why something was refused. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The pool's data or metadata is used up to the limit.
+    #[error(
+        "pool {pool}: {used} of its {what} is in use, the limit is {limit}; \
+         extend the pool or remove volumes"
+    )]
+    PoolPastLimit {
+        /// `VG/LV` of the pool.
+        pool: String,
+        /// `data` or `metadata`.
+        what: &'static str,
+        /// In use.
+        used: Percent,
+        /// The limit.
+        limit: Percent,
+    },
+    /// The pool is in no state to be added to.
+    #[error("pool {pool} {}", pool_state(*health))]
+    PoolUnhealthy {
+        /// `VG/LV` of the pool.
+        pool: String,
+        /// Its state.
+        health: PoolHealth,
+    },
+    /// The volume group must not be used from here.
+    #[error("volume group {group} {why}")]
+    Group {
+        /// Its name.
+        group: String,
+        /// `is exported`, ….
+        why: String,
+    },
+    /// The volume is of a kind this cannot be done with.
+    #[error("{volume} {why}")]
+    Kind {
+        /// `VG/LV`.
+        volume: String,
+        /// `is no thin volume`, ….
+        why: &'static str,
+    },
+    /// The volume or device is in use.
+    #[error("{volume} {why}")]
+    InUse {
+        /// `VG/LV` or a path.
+        volume: String,
+        /// `is open`, ….
+        why: String,
+    },
+    /// The volume or device is mounted.
+    #[error("{volume} is mounted on {}", path.display())]
+    Mounted {
+        /// `VG/LV` or a path.
+        volume: String,
+        /// Where.
+        path: PathBuf,
+    },
+    /// The volume group has a volume of that name already.
+    #[error("{volume} exists already")]
+    NameTaken {
+        /// `VG/LV`.
+        volume: String,
+    },
+    /// How the filesystem must be mounted is not known.
+    #[error("{volume}: {why}")]
+    Filesystem {
+        /// `VG/LV`.
+        volume: String,
+        /// What to do.
+        why: String,
+    },
+}
+
+fn pool_state(health: PoolHealth) -> &'static str {
+    match health {
+        PoolHealth::Ok => "is well",
+        PoolHealth::Inactive => {
+            "is not active, so how full it is cannot be known; activate it with lvchange -ay"
+        }
+        PoolHealth::NeedsCheck => {
+            "needs a check: deactivate it and run lvconvert --repair, see lvmthin(7)"
+        }
+        PoolHealth::ReadOnly => "is read-only",
+        PoolHealth::OutOfDataSpace => "has no free data space left; extend it",
+        PoolHealth::Failed => "has failed; see lvmthin(7) on repair",
+        PoolHealth::Unknown => {
+            "is in a state this version does not know; see lvs -a -o+health_status"
+        }
+    }
+}
+
+/// Whether this host may change volumes in `group`. `local_system_id` is this host's, if it has one.
+pub(crate) fn check_group(
+    group: &VolumeGroup,
+    local_system_id: Option<&str>,
+) -> Result<(), Refusal> {
+    let refuse = |why: &str| Err(Refusal::Group { group: group.name.to_string(), why: why.into() });
+    if group.duplicate {
+        refuse("exists twice on this host; give one of the two another name (vgrename by UUID)")
+    } else if group.exported {
+        refuse("is exported")
+    } else if group.shared {
+        refuse("is shared between hosts (lvmlockd or clustered), which is not supported")
+    } else if !group.system_id.is_empty() && Some(group.system_id.as_str()) != local_system_id {
+        refuse(&format!("belongs to the host with system id {:?}", group.system_id))
+    } else if !group.missing_devices.is_empty() {
+        refuse(&format!(
+            "is partial: its devices {} are missing (on RHEL 9 a device must also be listed by \
+             lvmdevices)",
+            group.missing_devices.join(", ")
+        ))
+    } else if group.read_only {
+        refuse("is read-only")
+    } else {
+        Ok(())
+    }
+}
+
+impl PoolLimits {
+    /// Whether `pool`, used as `usage` says, may be added to: asked before a snapshot is made, and
+    /// again and again while it exists.
+    ///
+    /// # Errors
+    /// The [`Refusal`] says which limit is reached, or what ails the pool.
+    pub fn check(&self, pool: &Pool, usage: &PoolUsage) -> Result<(), Refusal> {
+        if usage.health != PoolHealth::Ok {
+            return Err(Refusal::PoolUnhealthy { pool: pool.alias(), health: usage.health });
+        }
+        let past = |what, used: Percent, limit: Percent| {
+            let pool = pool.alias();
+            (used >= limit).then_some(Refusal::PoolPastLimit { pool, what, used, limit })
+        };
+        past("metadata", usage.metadata, self.metadata)
+            .or_else(|| past("data", usage.data, self.data))
+            .map_or(Ok(()), Err)
+    }
+}
+
+/// Whether a thin snapshot can be made of `origin`.
+pub(crate) fn check_origin(origin: &Volume) -> Result<(), Refusal> {
+    let refuse = |why| Err(Refusal::Kind { volume: origin.alias(), why });
+    if !origin.is_thin() {
+        refuse("is no thin volume; only thin volumes can be snapshotted without reserving space")
+    } else if origin.merging {
+        refuse("is being merged or converted")
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether `target` may be overwritten.
+pub(crate) fn check_target(target: &Volume) -> Result<(), Refusal> {
+    let volume = target.alias();
+    if let Some(mount) = target.mounts.first() {
+        Err(Refusal::Mounted { volume, path: mount.path.clone() })
+    } else if target.open {
+        Err(Refusal::InUse { volume, why: "is open".into() })
+    } else if target.read_only {
+        Err(Refusal::Kind { volume, why: "is read-only" })
+    } else if target.merging {
+        Err(Refusal::Kind { volume, why: "is being merged or converted" })
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,261 @@
+//! [`Lvm`]: this host's LVM, and what this crate keeps about it.
+
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::command::{DmPoolMode, DmThinPool, Dmsetup, LvmCommands};
+use crate::error::LvmError;
+use crate::guard::{self, PoolLimits, PoolUsage, Refusal};
+use crate::inventory::{Inventory, Pool, PoolHealth, Volume, VolumeGroup};
+use crate::lookup::Place;
+use crate::mounts;
+use crate::names::{LvName, LvmUuid, VgName};
+use crate::record::RecordStore;
+use crate::report;
+use crate::units::Percent;
+
+/// Where and how this crate works.
+#[derive(Clone, Debug)]
+pub struct LvmOptions {
+    /// For locks and mounts; gone after a reboot. `/run/thinmover`.
+    pub runtime_dir: PathBuf,
+    /// For records; durable. `/var/lib/thinmover`.
+    pub state_dir: PathBuf,
+    /// How long one command may take before it is ended.
+    pub command_timeout: Duration,
+}
+
+impl Default for LvmOptions {
+    fn default() -> Self {
+        Self {
+            runtime_dir: "/run/thinmover".into(),
+            state_dir: "/var/lib/thinmover".into(),
+            command_timeout: Duration::from_secs(120),
+        }
+    }
+}
+
+/// This host's LVM. Cheap to clone; nothing is touched until a method is called.
+#[derive(Clone, Debug)]
+pub struct Lvm {
+    host: Arc<Host>,
+}
+
+#[derive(Debug)]
+struct Host {
+    runtime_dir: PathBuf,
+    commands: LvmCommands,
+    dmsetup: Dmsetup,
+    records: RecordStore,
+}
+
+/// While it lives, no other job works on that volume.
+#[derive(Debug)]
+pub struct VolumeLock {
+    _file: File,
+}
+
+impl Lvm {
+    /// Takes the options; nothing is run or read.
+    pub fn new(options: LvmOptions) -> Self {
+        let LvmOptions { runtime_dir, state_dir, command_timeout } = options;
+        let host = Host {
+            commands: LvmCommands::new(&runtime_dir, command_timeout),
+            dmsetup: Dmsetup::new(command_timeout),
+            records: RecordStore::new(&state_dir),
+            runtime_dir,
+        };
+        Self { host: Arc::new(host) }
+    }
+
+    /// Groups, pools and volumes as they are now.
+    ///
+    /// # Errors
+    /// When LVM cannot be run or understood.
+    pub fn inventory(&self) -> Result<Inventory, LvmError> {
+        self.ensure_runtime_dir("")?;
+        let groups = report::parse_vgs(&self.host.commands.vgs()?)?;
+        let devices = if groups.iter().any(report::VgRow::is_partial) {
+            report::parse_pvs(&self.host.commands.pvs()?)?
+        } else {
+            Vec::new()
+        };
+        let volumes = report::parse_lvs(&self.host.commands.lvs(None)?)?;
+        Ok(Inventory::new(&groups, &devices, &volumes, &self.mounts()?)?)
+    }
+
+    /// What `spec` stands for: `VG/LV`, a volume's name or UUID, a path to a volume's device, or
+    /// another path.
+    ///
+    /// # Errors
+    /// As [`Inventory::find_place`].
+    pub fn find(&self, spec: &str) -> Result<Place, LvmError> {
+        self.inventory()?.find_place(spec)
+    }
+
+    /// How full the pool is and how it fares, from the kernel alone: cheap enough to ask every
+    /// second, and no LVM command is waited for.
+    ///
+    /// # Errors
+    /// When `dmsetup` cannot be run or understood.
+    pub fn pool_usage(&self, pool: &Pool) -> Result<PoolUsage, LvmError> {
+        Ok(match self.host.dmsetup.thin_pool(&pool.dm_uuid())? {
+            None => unknown_usage(PoolHealth::Inactive),
+            Some(DmThinPool::Failed) => unknown_usage(PoolHealth::Failed),
+            Some(DmThinPool::Running {
+                used_metadata_blocks,
+                total_metadata_blocks,
+                used_data_blocks,
+                total_data_blocks,
+                mode,
+                needs_check,
+            }) => PoolUsage {
+                data: Percent::of(used_data_blocks, total_data_blocks),
+                metadata: Percent::of(used_metadata_blocks, total_metadata_blocks),
+                health: match mode {
+                    _ if needs_check => PoolHealth::NeedsCheck,
+                    DmPoolMode::ReadWrite => PoolHealth::Ok,
+                    DmPoolMode::ReadOnly => PoolHealth::ReadOnly,
+                    DmPoolMode::OutOfDataSpace => PoolHealth::OutOfDataSpace,
+                },
+            },
+        })
+    }
+
+    /// Takes the host-wide lock of the volume `uuid`, under which one job at a time works on it.
+    ///
+    /// # Errors
+    /// [`Refusal::InUse`] while another process or job has it.
+    pub fn lock_volume(&self, uuid: &LvmUuid) -> Result<VolumeLock, LvmError> {
+        let path = self.ensure_runtime_dir("volumes")?.join(format!("{uuid}.lock"));
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|source| LvmError::io("open", &path, source))?;
+        match file.try_lock() {
+            Ok(()) => Ok(VolumeLock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(Refusal::InUse {
+                volume: format!("volume {uuid}"),
+                why: "has another job of thinmover's at work".into(),
+            }
+            .into()),
+            Err(TryLockError::Error(source)) => Err(LvmError::io("lock", &path, source)),
+        }
+    }
+
+    pub(crate) fn commands(&self) -> &LvmCommands {
+        &self.host.commands
+    }
+
+    pub(crate) fn dmsetup(&self) -> &Dmsetup {
+        &self.host.dmsetup
+    }
+
+    pub(crate) fn records(&self) -> &RecordStore {
+        &self.host.records
+    }
+
+    pub(crate) fn mounts(&self) -> Result<Vec<mounts::Mount>, LvmError> {
+        mounts::read().map_err(|source| LvmError::io("read", "/proc/self/mountinfo", source))
+    }
+
+    /// The volumes of one group; cheaper than the whole [`inventory`](Self::inventory).
+    pub(crate) fn volumes_of(&self, group: &VgName) -> Result<Vec<Volume>, LvmError> {
+        let rows = report::parse_lvs(&self.host.commands.lvs(Some(group))?)?;
+        Ok(Inventory::new(&[], &[], &rows, &self.mounts()?)?.volumes)
+    }
+
+    /// The volume of that UUID as it is now, `None` when it is gone.
+    pub(crate) fn reread(
+        &self,
+        group: &VgName,
+        uuid: &LvmUuid,
+    ) -> Result<Option<Volume>, LvmError> {
+        Ok(self.volumes_of(group)?.into_iter().find(|volume| volume.uuid == *uuid))
+    }
+
+    /// Refuses groups that must not be changed from here.
+    pub(crate) fn check_group<'a>(
+        &self,
+        inventory: &'a Inventory,
+        uuid: &LvmUuid,
+    ) -> Result<&'a VolumeGroup, LvmError> {
+        let group = inventory.group(uuid).ok_or_else(|| LvmError::NotFound {
+            spec: uuid.to_string(),
+            hint: ": no volume group of that UUID is visible".into(),
+        })?;
+        let system_id = match group.system_id.as_str() {
+            "" => None,
+            _ => report::parse_system_id(&self.host.commands.system_id()?),
+        };
+        guard::check_group(group, system_id.as_deref())?;
+        Ok(group)
+    }
+
+    /// Refuses pools that nothing may be added to.
+    pub(crate) fn check_pool(
+        &self,
+        inventory: &Inventory,
+        uuid: &LvmUuid,
+        limits: &PoolLimits,
+    ) -> Result<(), LvmError> {
+        let pool = inventory.pool(uuid).ok_or_else(|| LvmError::NotFound {
+            spec: uuid.to_string(),
+            hint: ": no thin pool of that UUID is visible".into(),
+        })?;
+        // LVM knows of a pool that was set read-only, the kernel of everything else, and first.
+        let mut usage = self.pool_usage(pool)?;
+        if usage.health == PoolHealth::Ok {
+            usage.health = pool.health;
+        }
+        Ok(limits.check(pool, &usage)?)
+    }
+
+    /// Makes `runtime_dir/sub` and returns it.
+    pub(crate) fn ensure_runtime_dir(&self, sub: &str) -> Result<PathBuf, LvmError> {
+        let path = if sub.is_empty() {
+            self.host.runtime_dir.clone()
+        } else {
+            self.host.runtime_dir.join(sub)
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(&path)
+            .map_err(|source| LvmError::io("create", &path, source))?;
+        Ok(path)
+    }
+}
+
+/// Refuses a name that a new volume in `group` cannot have.
+pub(crate) fn check_new_name(
+    inventory: &Inventory,
+    group: &VolumeGroup,
+    name: &LvName,
+) -> Result<(), LvmError> {
+    name.check_creatable(&group.name)?;
+    let volumes = inventory.volumes.iter().map(|volume| (&volume.vg_uuid, &volume.name));
+    let pools = inventory.pools.iter().map(|pool| (&pool.vg_uuid, &pool.name));
+    if volumes.chain(pools).any(|(vg, other)| *vg == group.uuid && other == name) {
+        return Err(Refusal::NameTaken { volume: format!("{}/{name}", group.name) }.into());
+    }
+    Ok(())
+}
+
+/// The id of this boot.
+pub(crate) fn boot_id() -> Result<String, LvmError> {
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    std::fs::read_to_string(path)
+        .map(|text| text.trim().to_owned())
+        .map_err(|source| LvmError::io("read", path, source))
+}
+
+fn unknown_usage(health: PoolHealth) -> PoolUsage {
+    PoolUsage { data: Percent::new(100), metadata: Percent::new(100), health }
+}

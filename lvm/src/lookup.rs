@@ -1,0 +1,182 @@
+//! Finding what a caller names: `VG/LV`, a volume's name, its UUID, or a path.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use crate::device::dm_uuid_of;
+use crate::error::LvmError;
+use crate::guard::Refusal;
+use crate::inventory::{Inventory, Pool, Volume};
+use crate::mounts::DeviceNumber;
+
+/// What a caller's SOURCE or TARGET stands for.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A logical volume.
+    Volume(Box<Volume>),
+    /// Any other block device, an image file, or a path where nothing is yet; see
+    /// [`direct`](crate::direct).
+    Path(PathBuf),
+}
+
+/// Whether `spec` is a path and not the name of a volume.
+pub fn is_path(spec: &str) -> bool {
+    ["/", "./", "../"].iter().any(|start| spec.starts_with(start))
+}
+
+impl Inventory {
+    /// The volume that `spec` names: `VG/LV`, the name of one volume, a UUID, or a path that leads
+    /// to a volume's device.
+    ///
+    /// # Errors
+    /// [`LvmError::NotFound`], [`LvmError::Ambiguous`] with the candidates, or a [`Refusal`] where
+    /// it names a pool or a part of one.
+    pub fn find_volume(&self, spec: &str) -> Result<&Volume, LvmError> {
+        if is_path(spec) {
+            return match self.by_path(Path::new(spec))? {
+                Some(volume) => Ok(volume),
+                None => Err(self.not_found(spec)),
+            };
+        }
+        let found = one(spec, &self.volumes, |volume| {
+            names(spec, &volume.alias(), volume.name.as_str(), volume.uuid.as_str())
+        })?;
+        match found {
+            Some(volume) => Ok(volume),
+            None if self.find_pool(spec).is_ok() => Err(pool_named(spec)),
+            None => Err(self.not_found(spec)),
+        }
+    }
+
+    /// The pool that `spec` names: `VG/LV`, the name of one pool, or a UUID.
+    ///
+    /// # Errors
+    /// [`LvmError::NotFound`] or [`LvmError::Ambiguous`].
+    pub fn find_pool(&self, spec: &str) -> Result<&Pool, LvmError> {
+        one(spec, &self.pools, |pool| {
+            names(spec, &pool.alias(), pool.name.as_str(), pool.uuid.as_str())
+        })?
+        .ok_or_else(|| self.not_found(spec))
+    }
+
+    /// What `spec` stands for: a path that is no volume's is that path.
+    ///
+    /// # Errors
+    /// As [`find_volume`](Self::find_volume), or what the system reports of the path.
+    pub fn find_place(&self, spec: &str) -> Result<Place, LvmError> {
+        if !is_path(spec) {
+            return Ok(Place::Volume(Box::new(self.find_volume(spec)?.clone())));
+        }
+        Ok(match self.by_path(Path::new(spec))? {
+            Some(volume) => Place::Volume(Box::new(volume.clone())),
+            None => Place::Path(PathBuf::from(spec)),
+        })
+    }
+
+    /// The volume whose device `path` leads to, through any symbolic links; or, where there is no
+    /// such file, the inactive volume whose device would be there.
+    fn by_path(&self, path: &Path) -> Result<Option<&Volume>, LvmError> {
+        let metadata = match fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(self.by_absent_path(path));
+            }
+            Err(source) => return Err(LvmError::io("look at", path, source)),
+        };
+        if !metadata.file_type().is_block_device() {
+            return Ok(None);
+        }
+        match dm_uuid_of(DeviceNumber::from_raw(metadata.rdev())) {
+            Ok(Some(dm_uuid)) => self.by_dm_uuid(&path.to_string_lossy(), &dm_uuid),
+            Ok(None) => Ok(None),
+            Err(source) => Err(LvmError::io("read the device-mapper UUID of", path, source)),
+        }
+    }
+
+    fn by_dm_uuid(&self, spec: &str, dm_uuid: &str) -> Result<Option<&Volume>, LvmError> {
+        if !dm_uuid.starts_with("LVM-") {
+            return Ok(None);
+        }
+        if let Some(volume) = self.volumes.iter().find(|volume| volume.dm_uuid() == dm_uuid) {
+            return Ok(Some(volume));
+        }
+        let of_pool = |pool: &&Pool| pool.dm_uuid().trim_end_matches("-tpool") == base(dm_uuid);
+        if self.pools.iter().any(|pool| of_pool(&pool)) {
+            return Err(pool_named(spec));
+        }
+        // A part of a volume (`-tdata`, `-real`), or a volume LVM does not show: never plain bytes.
+        Err(Refusal::Kind { volume: spec.to_owned(), why: "is a part of an LVM volume" }.into())
+    }
+
+    fn by_absent_path(&self, path: &Path) -> Option<&Volume> {
+        let in_dev = path.strip_prefix("/dev").ok()?.to_str()?;
+        let in_mapper = in_dev.strip_prefix("mapper/");
+        self.volumes.iter().find(|volume| match in_mapper {
+            Some(name) => volume.dm_name() == name,
+            None => volume.alias() == in_dev,
+        })
+    }
+
+    fn not_found(&self, spec: &str) -> LvmError {
+        let group = spec.trim_start_matches("/dev/").split('/').next().unwrap_or_default();
+        let hint = match self.groups.iter().find(|other| other.name.as_str() == group) {
+            Some(known) if known.exported => format!(": volume group {group} is exported"),
+            Some(_) => String::new(),
+            None if spec.contains('/') && !is_path(spec) => format!(
+                ": no volume group {group} is visible (on RHEL 9 its devices must be listed by \
+                 lvmdevices)"
+            ),
+            None => String::new(),
+        };
+        LvmError::NotFound { spec: spec.to_owned(), hint }
+    }
+}
+
+/// The device-mapper UUID without the suffix that LVM gives to parts of a volume.
+fn base(dm_uuid: &str) -> &str {
+    /// `LVM-` and two UUIDs of 32 characters.
+    const LENGTH: usize = 4 + 32 + 32;
+    dm_uuid.get(..LENGTH).unwrap_or(dm_uuid)
+}
+
+fn names(spec: &str, alias: &str, name: &str, uuid: &str) -> bool {
+    spec == alias || spec == name || spec == uuid
+}
+
+fn one<'a, T: Alias>(
+    spec: &str,
+    all: &'a [T],
+    is: impl Fn(&T) -> bool,
+) -> Result<Option<&'a T>, LvmError> {
+    let found: Vec<&T> = all.iter().filter(|item| is(item)).collect();
+    match found.as_slice() {
+        [] => Ok(None),
+        [only] => Ok(Some(only)),
+        several => Err(LvmError::Ambiguous {
+            spec: spec.to_owned(),
+            candidates: several.iter().map(|item| item.described()).collect(),
+        }),
+    }
+}
+
+trait Alias {
+    fn described(&self) -> String;
+}
+
+impl Alias for Volume {
+    fn described(&self) -> String {
+        format!("{} ({})", self.alias(), self.uuid)
+    }
+}
+
+impl Alias for Pool {
+    fn described(&self) -> String {
+        format!("{} ({})", self.alias(), self.uuid)
+    }
+}
+
+fn pool_named(spec: &str) -> LvmError {
+    Refusal::Kind { volume: spec.to_owned(), why: "is a thin pool, not a volume" }.into()
+}

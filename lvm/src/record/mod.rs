@@ -1,0 +1,174 @@
+//! What this host has begun and would have to put back: the durable records.
+//!
+//! A record is written before the act it tells of and removed after the act is undone or handed
+//! over, so whatever a dead process left behind has a record. [`recovery`](crate::recovery) reads
+//! them. A record alone removes nothing: the volume must carry the record's nonce in its tag.
+//!
+//! # Grammar, version 1
+//! One JSON file `STATE_DIR/records/NONCE.json` each, at most 64 KiB:
+//! ```json
+//! {"version":1, "nonce":"<32 hex digits>", "createdAt":"<RFC 3339>", "bootId":"<UUID>", "body":{…}}
+//! ```
+//! `body` has one key, the kind: `snapshot`, `created` (a volume made as a restore's target) or
+//! `activated` (a volume that was inactive). See [`Body`]. The volumes of the first two carry the
+//! LVM tag `thinmover.owner=NONCE` from the command that makes them on. Unknown fields make a
+//! record unreadable: one field too many is a reason to leave it alone. A reader that meets a
+//! larger `version`, or a file it cannot read, leaves the file and whatever it is about as they
+//! are and says so. `NONCE.lock` beside it is locked while the process lives ([`store`]).
+
+mod store;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+use crate::names::{LvName, LvmUuid, Tag, VgName};
+pub(crate) use store::{HeldRecord, RecordStore};
+pub use store::{RecordError, RecordProblem};
+
+/// The version this code writes; it reads no other.
+pub(crate) const VERSION: u32 = 1;
+
+/// The random number that ties a record to the volumes made under it: 32 lower-case hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Nonce(String);
+
+impl Nonce {
+    /// Checks its form; `None` for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        (text.len() == 32 && text.bytes().all(digit)).then(|| Self(text.to_owned()))
+    }
+
+    /// A new one from the kernel's random numbers.
+    pub(crate) fn random() -> std::io::Result<Self> {
+        use std::io::Read;
+        let mut bytes = [0; 16];
+        std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+        Ok(Self(hex::encode(bytes)))
+    }
+
+    /// The hex digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The tag that volumes made under this record carry.
+    pub(crate) fn tag(&self) -> Result<Tag, crate::names::NameError> {
+        Tag::new(format!("thinmover.owner={}", self.0))
+    }
+}
+
+impl TryFrom<String> for Nonce {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("a nonce is 32 lower-case hex digits")
+    }
+}
+
+impl From<Nonce> for String {
+    fn from(nonce: Nonce) -> Self {
+        nonce.0
+    }
+}
+
+impl std::fmt::Display for Nonce {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Record {
+    pub(crate) version: u32,
+    pub(crate) nonce: Nonce,
+    pub(crate) created_at: Timestamp,
+    /// Of the boot in which it was made: `/proc/sys/kernel/random/boot_id`.
+    pub(crate) boot_id: String,
+    pub(crate) body: Body,
+}
+
+/// What a record is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Body {
+    Snapshot(SnapshotBody),
+    Created(CreatedBody),
+    Activated(ActivatedBody),
+}
+
+/// A volume or group by both its names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Named<T> {
+    pub(crate) name: T,
+    pub(crate) uuid: LvmUuid,
+}
+
+/// A snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct SnapshotBody {
+    pub(crate) owner: Owner,
+    pub(crate) vg: Named<VgName>,
+    pub(crate) origin: Named<LvName>,
+    pub(crate) name: LvName,
+    /// Unknown until the snapshot was seen.
+    pub(crate) uuid: Option<LvmUuid>,
+    pub(crate) phase: SnapshotPhase,
+    pub(crate) mount: Option<MountBody>,
+}
+
+/// Whose a snapshot is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Owner {
+    /// A job's; it goes when the job's process goes.
+    Job(String),
+    /// An operator's; once complete it stays until it is deleted.
+    Operator,
+}
+
+/// How far a snapshot has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum SnapshotPhase {
+    Creating,
+    Complete,
+    /// It is being deleted: recovery goes on with that.
+    Deleting,
+}
+
+/// A snapshot's mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct MountBody {
+    pub(crate) path: PathBuf,
+    pub(crate) boot_id: String,
+    /// False while it is being made or undone: recovery then undoes it.
+    pub(crate) complete: bool,
+}
+
+/// A volume made as the target of a restore.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct CreatedBody {
+    pub(crate) vg: Named<VgName>,
+    pub(crate) pool: Named<LvName>,
+    pub(crate) name: LvName,
+    pub(crate) uuid: Option<LvmUuid>,
+    /// The restore is done: the volume stays, its tag goes.
+    pub(crate) finished: bool,
+}
+
+/// A volume that was inactive and was activated to be written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ActivatedBody {
+    pub(crate) vg: Named<VgName>,
+    pub(crate) volume: Named<LvName>,
+}

@@ -1,0 +1,232 @@
+//! What to do about one record, given the state of the host. Pure.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::inventory::{Inventory, Volume, VolumeGroup};
+use crate::names::{LvName, LvmUuid, VgName};
+use crate::record::{
+    ActivatedBody, Body, CreatedBody, MountBody, Named, Owner, Record, SnapshotBody, SnapshotPhase,
+};
+
+/// What is done about a record.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// In this order; after a failure the rest is not done.
+    pub(super) steps: Vec<Step>,
+    /// Why something is left as it is.
+    pub(super) left: Option<String>,
+}
+
+/// One act of recovery. Its text says what it does.
+#[derive(Debug)]
+pub(super) enum Step {
+    Unmount { path: PathBuf },
+    RemoveFolder { path: PathBuf },
+    Deactivate { volume: Box<Volume> },
+    RemoveVolume { volume: Box<Volume> },
+    RemoveTag { volume: Box<Volume> },
+    ForgetMount,
+    ForgetRecord,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unmount { path } => write!(f, "unmount {}", path.display()),
+            Self::RemoveFolder { path } => write!(f, "remove the mount point {}", path.display()),
+            Self::Deactivate { volume } => write!(f, "deactivate {}", volume.alias()),
+            Self::RemoveVolume { volume } => write!(f, "remove {}", volume.alias()),
+            Self::RemoveTag { volume } => write!(f, "take the owner's tag off {}", volume.alias()),
+            Self::ForgetMount => f.write_str("strike the mount off the record"),
+            Self::ForgetRecord => f.write_str("remove the record"),
+        }
+    }
+}
+
+impl Plan {
+    fn steps(steps: Vec<Step>) -> Self {
+        Self { steps, left: None }
+    }
+
+    fn left(why: String) -> Self {
+        Self { steps: Vec::new(), left: Some(why) }
+    }
+
+    fn nothing_of_it() -> Self {
+        Self::steps(vec![Step::ForgetRecord])
+    }
+}
+
+/// Decides about `record`, whose process is gone.
+pub(super) fn plan(record: &Record, inventory: &Inventory, boot_id: &str) -> Plan {
+    let group = match &record.body {
+        Body::Snapshot(body) => &body.vg,
+        Body::Created(body) => &body.vg,
+        Body::Activated(body) => &body.vg,
+    };
+    if let Err(why) = usable_group(inventory, group) {
+        return Plan::left(why);
+    }
+    match &record.body {
+        Body::Snapshot(body) => snapshot(record, body, inventory, boot_id),
+        Body::Created(body) => created(record, body, inventory),
+        Body::Activated(body) => activated(record, body, inventory, boot_id),
+    }
+}
+
+/// The absence of a volume is only a fact where its group is seen as a whole.
+fn usable_group(inventory: &Inventory, group: &Named<VgName>) -> Result<(), String> {
+    let seen = |found: &VolumeGroup| {
+        if found.exported {
+            Err(format!("volume group {} is exported", found.name))
+        } else if found.duplicate {
+            Err(format!("volume group {} exists twice", found.name))
+        } else {
+            Ok(())
+        }
+    };
+    match inventory.group(&group.uuid) {
+        None => Err(format!("volume group {} ({}) is not visible", group.name, group.uuid)),
+        Some(found) => seen(found),
+    }
+}
+
+/// What a record says and what is there.
+enum Owned<'a> {
+    /// The volume is there, and record and tag agree.
+    Agrees(&'a Volume),
+    /// Nothing is there that the record could mean.
+    Gone,
+    /// Something is there, and it is not certain that it is ours.
+    Disagrees(String),
+}
+
+/// The volume that was made under `record`: UUID and tag agree, or, where no UUID was recorded, the
+/// name, the tag and what the volume must be.
+fn owned<'a>(
+    record: &Record,
+    name: &LvName,
+    uuid: Option<&LvmUuid>,
+    group: &LvmUuid,
+    inventory: &'a Inventory,
+    is_kind: impl Fn(&Volume) -> bool,
+) -> Owned<'a> {
+    let Ok(tag) = record.nonce.tag() else {
+        return Owned::Disagrees("its nonce makes no tag".to_owned());
+    };
+    let tagged = |volume: &Volume| volume.tags.iter().any(|has| has == tag.as_str());
+    if let Some(uuid) = uuid {
+        match inventory.volume(uuid) {
+            Some(volume) if tagged(volume) => return Owned::Agrees(volume),
+            Some(volume) => {
+                return Owned::Disagrees(format!("{} does not carry {tag}", volume.alias()));
+            }
+            None => {}
+        }
+    }
+    let mut with_tag = inventory.volumes.iter().filter(|volume| tagged(volume));
+    match (with_tag.next(), with_tag.next()) {
+        (None, _) => Owned::Gone,
+        (Some(volume), None)
+            if uuid.is_none()
+                && volume.vg_uuid == *group
+                && volume.name == *name
+                && is_kind(volume) =>
+        {
+            Owned::Agrees(volume)
+        }
+        (Some(volume), _) => Owned::Disagrees(format!(
+            "{} carries {tag}, but the record is about {name}{}",
+            volume.alias(),
+            uuid.map(|uuid| format!(" ({uuid})")).unwrap_or_default(),
+        )),
+    }
+}
+
+fn snapshot(record: &Record, body: &SnapshotBody, inventory: &Inventory, boot_id: &str) -> Plan {
+    let is_snapshot = |volume: &Volume| {
+        volume.is_thin() && volume.origin_uuid.as_ref() == Some(&body.origin.uuid)
+    };
+    let uuid = body.uuid.as_ref();
+    let volume = match owned(record, &body.name, uuid, &body.vg.uuid, inventory, is_snapshot) {
+        Owned::Gone => return Plan::nothing_of_it(),
+        Owned::Disagrees(why) => return Plan::left(why),
+        Owned::Agrees(volume) => volume,
+    };
+    let stays = body.owner == Owner::Operator && body.phase == SnapshotPhase::Complete;
+    let mount = body.mount.as_ref();
+    if stays && mount.is_none_or(|mount| is_whole(mount, volume, boot_id)) {
+        return Plan::default();
+    }
+    let mut steps = Vec::new();
+    let mut ours = 0;
+    if let Some(mount) = mount {
+        if volume.mounts.iter().any(|found| found.path == mount.path) {
+            steps.push(Step::Unmount { path: mount.path.clone() });
+            ours = 1;
+        } else if mount.boot_id == boot_id {
+            steps.push(Step::RemoveFolder { path: mount.path.clone() });
+        }
+    }
+    // Mounted elsewhere, or in another mount namespace: not by us, and not ours to end.
+    let in_use = volume.mounts.len() > ours || (volume.open && ours == 0);
+    if in_use {
+        return Plan::left(format!("{} is in use", volume.alias()));
+    }
+    if stays {
+        if volume.active {
+            steps.push(Step::Deactivate { volume: Box::new(volume.clone()) });
+        }
+        steps.push(Step::ForgetMount);
+    } else {
+        steps.push(Step::RemoveVolume { volume: Box::new(volume.clone()) });
+        steps.push(Step::ForgetRecord);
+    }
+    Plan::steps(steps)
+}
+
+/// Whether an operator's mount is as it was made.
+fn is_whole(mount: &MountBody, volume: &Volume, boot_id: &str) -> bool {
+    mount.complete
+        && mount.boot_id == boot_id
+        && volume.mounts.iter().any(|found| found.path == mount.path)
+}
+
+fn created(record: &Record, body: &CreatedBody, inventory: &Inventory) -> Plan {
+    let is_new = |volume: &Volume| {
+        volume.pool_uuid.as_ref() == Some(&body.pool.uuid) && volume.origin.is_none()
+    };
+    let uuid = body.uuid.as_ref();
+    let found = owned(record, &body.name, uuid, &body.vg.uuid, inventory, is_new);
+    match found {
+        Owned::Gone => Plan::nothing_of_it(),
+        // Its tag is the first thing that a finished volume loses.
+        Owned::Disagrees(_) if body.finished => Plan::nothing_of_it(),
+        Owned::Disagrees(why) => Plan::left(why),
+        Owned::Agrees(volume) if body.finished => Plan::steps(vec![
+            Step::RemoveTag { volume: Box::new(volume.clone()) },
+            Step::ForgetRecord,
+        ]),
+        Owned::Agrees(volume) if volume.open => {
+            Plan::left(format!("{} was left half restored and is in use", volume.alias()))
+        }
+        Owned::Agrees(volume) => Plan::steps(vec![
+            Step::RemoveVolume { volume: Box::new(volume.clone()) },
+            Step::ForgetRecord,
+        ]),
+    }
+}
+
+fn activated(record: &Record, body: &ActivatedBody, inventory: &Inventory, boot_id: &str) -> Plan {
+    match inventory.volume(&body.volume.uuid) {
+        // Once someone else has it open, the activation is theirs.
+        Some(volume) if volume.active && !volume.open && record.boot_id == boot_id => {
+            Plan::steps(vec![
+                Step::Deactivate { volume: Box::new(volume.clone()) },
+                Step::ForgetRecord,
+            ])
+        }
+        _ => Plan::nothing_of_it(),
+    }
+}
