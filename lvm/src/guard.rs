@@ -197,3 +197,103 @@ pub(crate) fn check_target(target: &Volume) -> Result<(), Refusal> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{group, mounted, pool, thin};
+
+    fn usage(data: u16, metadata: u16, health: PoolHealth) -> PoolUsage {
+        PoolUsage { data: Percent::new(data), metadata: Percent::new(metadata), health }
+    }
+
+    #[test]
+    fn an_ordinary_group_is_taken_and_every_odd_one_is_refused() {
+        assert_eq!(check_group(&group(), None), Ok(()));
+        let odd: [(&str, VolumeGroup); 6] = [
+            ("exists twice", VolumeGroup { duplicate: true, ..group() }),
+            ("exported", VolumeGroup { exported: true, ..group() }),
+            ("shared", VolumeGroup { shared: true, ..group() }),
+            ("PV-UUID", VolumeGroup { missing_devices: vec!["PV-UUID".into()], ..group() }),
+            ("read-only", VolumeGroup { read_only: true, ..group() }),
+            ("other", VolumeGroup { system_id: "other".into(), ..group() }),
+        ];
+        for (word, group) in odd {
+            let refusal = check_group(&group, Some("mine")).unwrap_err().to_string();
+            assert!(refusal.contains(word), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_group_with_a_system_id_belongs_to_the_host_with_that_id() {
+        let theirs = VolumeGroup { system_id: "a".into(), ..group() };
+        assert!(check_group(&theirs, Some("a")).is_ok());
+        assert!(check_group(&theirs, Some("b")).is_err());
+        assert!(check_group(&theirs, None).is_err());
+    }
+
+    #[test]
+    fn a_pool_is_refused_from_the_limit_on() {
+        let limits = PoolLimits { data: Percent::new(90), metadata: Percent::new(80) };
+        let check = |data, metadata| {
+            limits.check(&pool(), &usage(data, metadata, PoolHealth::Ok)).map_err(|refusal| {
+                match refusal {
+                    Refusal::PoolPastLimit { what, .. } => what,
+                    other => panic!("{other}"),
+                }
+            })
+        };
+        assert_eq!(check(89, 79), Ok(()));
+        assert_eq!(check(90, 0), Err("data"));
+        assert_eq!(check(0, 80), Err("metadata"));
+        assert_eq!(check(100, 100), Err("metadata"));
+    }
+
+    #[test]
+    fn a_pool_that_is_not_well_is_refused_however_empty() {
+        for health in [
+            PoolHealth::Inactive,
+            PoolHealth::NeedsCheck,
+            PoolHealth::ReadOnly,
+            PoolHealth::OutOfDataSpace,
+            PoolHealth::Failed,
+            PoolHealth::Unknown,
+        ] {
+            let refusal = PoolLimits::default().check(&pool(), &usage(1, 1, health)).unwrap_err();
+            assert_eq!(refusal, Refusal::PoolUnhealthy { pool: "vg0/pool0".into(), health });
+        }
+    }
+
+    #[test]
+    fn only_thin_volumes_at_rest_are_origins() {
+        assert!(check_origin(&thin("a", 'a')).is_ok());
+        assert!(check_origin(&Volume { pool: None, ..thin("a", 'a') }).is_err());
+        assert!(check_origin(&Volume { merging: true, ..thin("a", 'a') }).is_err());
+    }
+
+    #[test]
+    fn a_target_in_use_is_refused() {
+        assert!(check_target(&thin("a", 'a')).is_ok());
+        assert!(check_target(&Volume { active: true, ..thin("a", 'a') }).is_ok());
+        let refusal = check_target(&mounted(thin("a", 'a'), "/mnt")).unwrap_err();
+        assert_eq!(refusal, Refusal::Mounted { volume: "vg0/a".into(), path: "/mnt".into() });
+        for volume in [
+            Volume { open: true, ..thin("a", 'a') },
+            Volume { read_only: true, ..thin("a", 'a') },
+            Volume { merging: true, ..thin("a", 'a') },
+        ] {
+            assert!(check_target(&volume).is_err());
+        }
+    }
+
+    #[test]
+    fn refusals_name_what_they_are_about() {
+        let full = usage(95, 1, PoolHealth::Ok);
+        let text = PoolLimits::default().check(&pool(), &full).unwrap_err().to_string();
+        assert_eq!(
+            text,
+            "pool vg0/pool0: 95.00 % of its data is in use, the limit is 90.00 %; extend the pool \
+             or remove volumes"
+        );
+    }
+}

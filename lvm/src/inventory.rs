@@ -163,6 +163,10 @@ impl Pool {
         format!("{}/{}", self.vg, self.name)
     }
 
+    pub(crate) fn dm_name(&self) -> String {
+        dm_name(&self.vg, &self.name)
+    }
+
     pub(crate) fn dm_uuid(&self) -> String {
         dm_pool_uuid(&self.vg_uuid, &self.uuid)
     }

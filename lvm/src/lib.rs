@@ -28,6 +28,8 @@ mod recovery;
 pub mod report;
 mod snapshot;
 mod target;
+#[cfg(test)]
+mod testing;
 mod units;
 
 pub use command::CommandError;

@@ -61,7 +61,8 @@ impl Inventory {
         .ok_or_else(|| self.not_found(spec))
     }
 
-    /// What `spec` stands for: a path that is no volume's is that path.
+    /// What `spec` stands for: a path that is no volume's is that path, also if nothing is there,
+    /// except under `/dev`, where no file is ever made.
     ///
     /// # Errors
     /// As [`find_volume`](Self::find_volume), or what the system reports of the path.
@@ -69,10 +70,12 @@ impl Inventory {
         if !is_path(spec) {
             return Ok(Place::Volume(Box::new(self.find_volume(spec)?.clone())));
         }
-        Ok(match self.by_path(Path::new(spec))? {
-            Some(volume) => Place::Volume(Box::new(volume.clone())),
-            None => Place::Path(PathBuf::from(spec)),
-        })
+        let path = Path::new(spec);
+        match self.by_path(path)? {
+            Some(volume) => Ok(Place::Volume(Box::new(volume.clone()))),
+            None if path.starts_with("/dev") && !path.exists() => Err(self.not_found(spec)),
+            None => Ok(Place::Path(path.to_owned())),
+        }
     }
 
     /// The volume whose device `path` leads to, through any symbolic links; or, where there is no
@@ -81,7 +84,7 @@ impl Inventory {
         let metadata = match fs::metadata(path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(self.by_absent_path(path));
+                return self.by_absent_path(path);
             }
             Err(source) => return Err(LvmError::io("look at", path, source)),
         };
@@ -110,13 +113,18 @@ impl Inventory {
         Err(Refusal::Kind { volume: spec.to_owned(), why: "is a part of an LVM volume" }.into())
     }
 
-    fn by_absent_path(&self, path: &Path) -> Option<&Volume> {
-        let in_dev = path.strip_prefix("/dev").ok()?.to_str()?;
-        let in_mapper = in_dev.strip_prefix("mapper/");
-        self.volumes.iter().find(|volume| match in_mapper {
-            Some(name) => volume.dm_name() == name,
-            None => volume.alias() == in_dev,
-        })
+    fn by_absent_path(&self, path: &Path) -> Result<Option<&Volume>, LvmError> {
+        let Some(in_dev) = path.strip_prefix("/dev").ok().and_then(Path::to_str) else {
+            return Ok(None);
+        };
+        let is = |alias: String, dm_name: String| match in_dev.strip_prefix("mapper/") {
+            Some(name) => dm_name == name,
+            None => alias == in_dev,
+        };
+        if self.pools.iter().any(|pool| is(pool.alias(), pool.dm_name())) {
+            return Err(pool_named(&path.to_string_lossy()));
+        }
+        Ok(self.volumes.iter().find(|volume| is(volume.alias(), volume.dm_name())))
     }
 
     fn not_found(&self, spec: &str) -> LvmError {
@@ -179,4 +187,109 @@ impl Alias for Pool {
 
 fn pool_named(spec: &str) -> LvmError {
     Refusal::Kind { volume: spec.to_owned(), why: "is a thin pool, not a volume" }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::testing::{inventory, thin, uuid};
+
+    fn host() -> Inventory {
+        let mut inventory = inventory(vec![thin("data-one", 'd'), thin("twin", 't')]);
+        let mut other = thin("twin", 'u');
+        other.vg = crate::names::VgName::new("vg1").unwrap();
+        other.vg_uuid = uuid('h');
+        inventory.volumes.push(other);
+        inventory
+    }
+
+    #[test]
+    fn a_volume_is_found_by_alias_name_uuid_and_the_path_its_device_would_have() {
+        let host = host();
+        for spec in [
+            "vg0/data-one",
+            "data-one",
+            uuid('d').as_str(),
+            "/dev/vg0/data-one",
+            "/dev/mapper/vg0-data--one",
+        ] {
+            assert_eq!(host.find_volume(spec).unwrap().uuid, uuid('d'), "{spec}");
+        }
+        assert_eq!(host.find_volume("vg1/twin").unwrap().uuid, uuid('u'));
+    }
+
+    #[test]
+    fn a_name_in_two_groups_is_ambiguous_and_both_are_named() {
+        let host = host();
+        let error = host.find_volume("twin").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused);
+        let text = error.to_string();
+        assert!(text.contains("vg0/twin") && text.contains("vg1/twin"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_found() {
+        let host = host();
+        for spec in ["", "/", "nothing", "vg0/nothing", "vg9/x", "vg0/", "data", "/dev/vg0/none"] {
+            let error = host.find_volume(spec).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{spec}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_pool_is_no_volume() {
+        let host = host();
+        for spec in ["pool0", "vg0/pool0", uuid('p').as_str()] {
+            assert_eq!(host.find_volume(spec).unwrap_err().kind(), ErrorKind::Refused, "{spec}");
+            assert_eq!(host.find_pool(spec).unwrap().uuid, uuid('p'));
+        }
+        for path in ["/dev/vg0/pool0", "/dev/mapper/vg0-pool0"] {
+            assert_eq!(host.find_volume(path).unwrap_err().kind(), ErrorKind::Refused, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_exported_group_is_named_as_the_reason() {
+        let mut host = host();
+        host.groups[0].exported = true;
+        let text = host.find_volume("vg0/gone").unwrap_err().to_string();
+        assert!(text.contains("vg0 is exported"), "{text}");
+    }
+
+    #[test]
+    fn parts_of_a_pool_are_neither_volumes_nor_plain_devices() {
+        let host = host();
+        for suffix in ["-pool", "-tpool"] {
+            let part = format!("{}{suffix}", crate::names::dm_uuid(&uuid('g'), &uuid('p')));
+            assert!(host.by_dm_uuid("x", &part).is_err());
+        }
+        let hidden = format!("{}-tdata", crate::names::dm_uuid(&uuid('g'), &uuid('z')));
+        assert!(host.by_dm_uuid("x", &hidden).is_err());
+        assert!(host.by_dm_uuid("x", "CRYPT-LUKS2-abc").unwrap().is_none());
+    }
+
+    #[test]
+    fn any_other_path_is_a_place_of_its_own() {
+        let host = host();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for path in [file.path(), Path::new("/no/such/image"), Path::new("/dev/null")] {
+            let place = host.find_place(path.to_str().unwrap()).unwrap();
+            assert!(matches!(place, Place::Path(found) if found == path));
+        }
+    }
+
+    #[test]
+    fn nothing_is_ever_made_under_dev() {
+        let error = host().find_place("/dev/vg0/mistyped").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_symbolic_link_to_a_file_is_not_taken_for_a_volume() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("data-one");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        assert!(host().find_volume(link.to_str().unwrap()).is_err());
+    }
 }

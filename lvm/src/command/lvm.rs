@@ -16,7 +16,7 @@ use super::host_lock;
 use super::run::{CommandError, Program, Run};
 use crate::names::{LvName, LvmUuid, Tag, VgName};
 use crate::report::{LVS_FIELDS, PVS_FIELDS, REPORT_OPTIONS, VGS_FIELDS};
-use crate::units::Bytes;
+use crate::units::{Bytes, SECTOR_BYTES};
 
 const LVM: Program = Program { name: "lvm", package: "lvm2" };
 /// Where udev keeps its state; LVM would wait for ever for a udev that does not run.
@@ -92,7 +92,9 @@ impl LvmCommands {
         size: Bytes,
         tag: &Tag,
     ) -> Result<(), CommandError> {
-        let (pool, size) = (format!("{group}/{pool}"), format!("{}b", size.0));
+        // LVM takes whole sectors only, and rounds those up to the group's extents.
+        let sectors = size.0.div_ceil(SECTOR_BYTES);
+        let (pool, size) = (format!("{group}/{pool}"), format!("{sectors}s"));
         let arguments = ["lvcreate", "--yes", "-n", name.as_str(), "-V", &size, "-ay", "-kn"];
         let last = ["-Wn", "--addtag", tag.as_str(), "--thinpool", &pool];
         self.change("lvcreate", &[&arguments[..], &last].concat())

@@ -350,3 +350,7 @@ impl HeldRecord {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

@@ -230,3 +230,7 @@ fn activated(record: &Record, body: &ActivatedBody, inventory: &Inventory, boot_
         _ => Plan::nothing_of_it(),
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;
