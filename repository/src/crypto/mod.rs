@@ -1,0 +1,36 @@
+//! Keys and seals (FORMAT.md, sections 4 to 6). Everything that touches key bytes lives here; the rest
+//! of the crate sees ids, and seals that open or do not.
+
+mod keys;
+mod passphrase;
+mod seal;
+mod slot;
+
+pub(crate) use keys::{DomainKeys, RepositoryKeys};
+pub use passphrase::Passphrase;
+pub use seal::Encryption;
+pub(crate) use seal::{SealKey, TAG_BYTES};
+pub use slot::PassphraseCost;
+pub(crate) use slot::{Slot, SlotError, seal as seal_slot};
+
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+
+/// 32 secret bytes, wiped when dropped.
+pub(crate) type Secret = Zeroizing<[u8; 32]>;
+
+/// Bytes from the operating system's generator.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Internal("the random generator"))?;
+    Ok(bytes)
+}
+
+/// As [`random`], for keys.
+pub(crate) fn random_secret() -> Result<Secret> {
+    let mut secret = Secret::default();
+    aws_lc_rs::rand::fill(secret.as_mut_slice())
+        .map_err(|_| Error::Internal("the random generator"))?;
+    Ok(secret)
+}

@@ -1,0 +1,161 @@
+//! What can go wrong, as variants a caller can act on.
+
+use std::ops::Range;
+
+use crate::store::StoreError;
+
+/// The result of everything in this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a call on a repository failed. The message says what happened, to what, and why.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store refused or failed a request.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+
+    /// The address is not one that a store can be opened from.
+    #[error("cannot use {url:?} as a repository: {reason}")]
+    UnsupportedUrl {
+        /// As given.
+        url: String,
+        /// What is wrong, and how to write it.
+        reason: String,
+    },
+
+    /// There is no repository of this kind at the place.
+    #[error("{url} is not a thinmover repository: {reason}")]
+    NotARepository {
+        /// Where.
+        url: String,
+        /// How that shows.
+        reason: String,
+    },
+
+    /// Init found something; it never overwrites.
+    #[error(
+        "{url} is already in use: it holds {found}; a repository is only made in an empty place"
+    )]
+    AlreadyInitialised {
+        /// Where.
+        url: String,
+        /// The object that was found.
+        found: String,
+    },
+
+    /// Written by a newer version of thinmover.
+    #[error(
+        "{object} has format version {found}, this build reads up to {supported}: use a newer thinmover"
+    )]
+    NewerFormat {
+        /// The object's key, or what it is.
+        object: String,
+        /// The version or feature that was found.
+        found: String,
+        /// The newest version this build knows.
+        supported: u32,
+    },
+
+    /// No key slot opens with this passphrase.
+    #[error("wrong passphrase for {url}: none of its {slots} key slots opens")]
+    WrongPassphrase {
+        /// Where.
+        url: String,
+        /// How many passphrase slots were tried.
+        slots: usize,
+    },
+
+    /// An object does not hold what was written.
+    #[error("{object} is damaged{}: {reason}", display_range(.range))]
+    Damaged {
+        /// The object's key.
+        object: String,
+        /// Which of its bytes, where that is known.
+        range: Option<Range<u64>>,
+        /// What does not fit.
+        reason: String,
+    },
+
+    /// A part of an image cannot be found in any readable index.
+    #[error("block {id} is in no readable index of the repository{hint}")]
+    BlockMissing {
+        /// The id that was looked for.
+        id: crate::Id,
+        /// Empty, or which index objects could not be read.
+        hint: String,
+    },
+
+    /// No live backup has this id.
+    #[error("no backup has the id {id}")]
+    BackupNotFound {
+        /// As given.
+        id: String,
+    },
+
+    /// Several live backups' ids begin so.
+    #[error("{prefix} is ambiguous: the ids of {matches} backups begin with it")]
+    AmbiguousBackup {
+        /// As given.
+        prefix: String,
+        /// How many.
+        matches: usize,
+    },
+
+    /// The session was ended by another before it committed.
+    #[error("upload session {session} was ended by maintenance of the repository: begin again")]
+    Fenced {
+        /// The session's id.
+        session: String,
+    },
+
+    /// The repository has been maintained by a version that knows collection.
+    #[error("{key} belongs to collection, which this build does not know: it must not write here")]
+    CollectionInProgress {
+        /// The key that was found.
+        key: String,
+    },
+
+    /// An earlier failure of the same upload makes a commit impossible.
+    #[error("the upload cannot be committed: {reason}")]
+    UploadFailed {
+        /// The first failure.
+        reason: String,
+    },
+
+    /// The caller asked for something outside the format's bounds.
+    #[error("{0}")]
+    InvalidInput(String),
+
+    /// The caller said stop.
+    #[error("canceled")]
+    Canceled,
+
+    /// A library below failed where it should not.
+    #[error("{0} failed")]
+    Internal(&'static str),
+}
+
+impl Error {
+    pub(crate) fn damaged(object: &str, reason: impl Into<String>) -> Self {
+        Self::Damaged { object: object.to_owned(), range: None, reason: reason.into() }
+    }
+
+    pub(crate) fn damaged_at(object: &str, range: Range<u64>, reason: impl Into<String>) -> Self {
+        Self::Damaged { object: object.to_owned(), range: Some(range), reason: reason.into() }
+    }
+
+    /// Whether the store has no such object.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_not_found())
+    }
+
+    /// Whether the store has no room left.
+    pub fn is_no_space(&self) -> bool {
+        matches!(self, Self::Store(StoreError { kind: crate::store::StoreErrorKind::NoSpace, .. }))
+    }
+}
+
+fn display_range(range: &Option<Range<u64>>) -> String {
+    range.as_ref().map_or_else(String::new, |r| format!(" at bytes {} to {}", r.start, r.end))
+}

@@ -1,0 +1,117 @@
+//! Which backups there are: outcomes without a tomb (FORMAT.md, section 12).
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use crate::crypto::DomainKeys;
+use crate::error::{Error, Result};
+use crate::manifest::{self, Manifest, OUTCOME_BYTES_MAX, Outcome};
+use crate::names::{self, BackupLocation, Domain, DomainId, SessionId, VolumeId};
+use crate::store::{Store, StoreErrorKind};
+
+/// Which backups to list; everything that is set must agree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only this domain; others are not even read.
+    pub domain: Option<Domain>,
+    /// The source's host id or host name.
+    pub host: Option<String>,
+    /// The source's name or UUID.
+    pub source: Option<String>,
+}
+
+impl Filter {
+    pub(crate) fn matches(&self, manifest: &Manifest) -> bool {
+        let source = &manifest.source;
+        self.host.as_ref().is_none_or(|host| *host == source.host || *host == source.hostname)
+            && self
+                .source
+                .as_ref()
+                .is_none_or(|name| *name == source.name || Some(name) == source.uuid.as_ref())
+    }
+}
+
+/// What a listing found.
+#[derive(Debug, Default)]
+pub struct Backups {
+    /// Complete backups, oldest first.
+    pub live: Vec<Manifest>,
+    /// Backups whose manifest cannot be read.
+    pub damaged: Vec<DamagedBackup>,
+}
+
+/// A backup that is there and cannot be used.
+#[derive(Debug)]
+pub struct DamagedBackup {
+    /// Where it stands.
+    pub location: BackupLocation,
+    /// What is wrong with it.
+    pub error: Error,
+}
+
+impl DamagedBackup {
+    /// Its id.
+    pub fn id(&self) -> String {
+        self.location.session.to_string()
+    }
+
+    /// The key of its manifest.
+    pub fn object(&self) -> String {
+        self.location.outcome()
+    }
+}
+
+/// All domains of the store.
+pub(crate) fn domains(store: &dyn Store) -> Result<Vec<DomainId>> {
+    let folders = store.list_folders(names::DOMAINS)?;
+    Ok(folders.iter().filter_map(|name| name.parse().ok()).collect())
+}
+
+/// Places of outcomes that have no tomb. Outcomes are listed first: collection removes an outcome
+/// before its tomb, so what is dead never looks alive and readable.
+pub(crate) fn live_locations(store: &dyn Store, domain: DomainId) -> Result<Vec<BackupLocation>> {
+    let outcomes = list(store, &names::outcomes(domain))?;
+    let tombs: HashSet<_> = list(store, &names::tombs(domain))?.into_iter().collect();
+    Ok(outcomes
+        .into_iter()
+        .filter(|name| !tombs.contains(name))
+        .map(|(volume, session)| BackupLocation { domain, volume, session })
+        .collect())
+}
+
+fn list(store: &dyn Store, prefix: &str) -> Result<Vec<(VolumeId, SessionId)>> {
+    let mut found = Vec::new();
+    store.list(prefix, &mut |entry| {
+        found.extend(names::parse_volume_session(prefix, &entry.key));
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
+
+/// Reads one outcome; `None` if it is no backup, or gone.
+pub(crate) fn read(
+    store: &dyn Store,
+    keys: &DomainKeys,
+    location: BackupLocation,
+) -> Result<Option<Manifest>> {
+    let bytes = match store.get(&location.outcome(), OUTCOME_BYTES_MAX) {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    match manifest::open(keys, location, &bytes)? {
+        Outcome::Backup(manifest) => Ok(Some(*manifest)),
+        Outcome::Fenced => Ok(None),
+    }
+}
+
+/// Whether an error concerns one manifest alone, so that the others can still be listed.
+pub(crate) fn concerns_one(error: &Error) -> bool {
+    match error {
+        Error::Damaged { .. } | Error::NewerFormat { .. } => true,
+        Error::Store(error) => {
+            matches!(error.kind, StoreErrorKind::TooLarge | StoreErrorKind::Other)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,304 @@
+//! A repository: made, opened, and what can be done with it.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::config::{Descriptor, UnprovenConfig};
+use crate::crypto::{
+    DomainKeys, Encryption, Passphrase, PassphraseCost, RepositoryKeys, Slot, SlotError, random,
+    random_secret, seal_slot,
+};
+use crate::error::{Error, Result};
+use crate::listing::{self, Backups, DamagedBackup, Filter};
+use crate::manifest::Manifest;
+use crate::names::{self, BackupLocation, CONFIG, Domain, DomainId, SLOTS, VolumeKey};
+use crate::restore::{Image, ReadLimits};
+use crate::store::{Creation, Store};
+use crate::upload::{self, Upload, UploadLimits};
+use crate::verify::{self, VerifyProgress, VerifyReport};
+
+/// Longest `config` and key slot.
+const SMALL_OBJECT_BYTES_MAX: u64 = 64 << 10;
+/// More slots than these are an attack on the reader's time.
+const SLOTS_MAX: usize = 16;
+
+/// Choices at init; the default is what nearly everybody wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InitOptions {
+    /// The cipher.
+    pub encryption: Encryption,
+    /// What guessing the passphrase costs.
+    pub passphrase_cost: PassphraseCost,
+}
+
+/// Figures of a repository, from listings alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepositoryStatus {
+    /// Its address.
+    pub url: String,
+    /// What it is.
+    pub descriptor: Descriptor,
+    /// Whether the store's create-if-absent is atomic.
+    pub conditional_writes: bool,
+    /// Live backups.
+    pub backups: u64,
+    /// Packs, with index objects.
+    pub containers: u64,
+    /// Length of all objects.
+    pub stored_bytes: u64,
+}
+
+/// An open repository. Cheap to clone; shared by all threads.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    store: Arc<dyn Store>,
+    descriptor: Descriptor,
+    keys: Arc<RepositoryKeys>,
+}
+
+impl Repository {
+    /// Makes a repository in an empty store.
+    ///
+    /// # Errors
+    /// `AlreadyInitialised` if any object is there, `InvalidInput` for an empty passphrase, and what
+    /// the store reports.
+    pub fn init(
+        store: Arc<dyn Store>,
+        options: &InitOptions,
+        passphrase: &Passphrase,
+    ) -> Result<Self> {
+        if passphrase.is_empty() {
+            return Err(Error::InvalidInput("the passphrase is empty".to_owned()));
+        }
+        let taken = |found: String| Error::AlreadyInitialised { url: store.url(), found };
+        if let Some(found) = any_object(&*store)? {
+            return Err(taken(found));
+        }
+        let keys = RepositoryKeys::new(random_secret()?);
+        let descriptor = Descriptor::new(random()?, options.encryption);
+        let slot = seal_slot(&descriptor.id, keys.master(), passphrase, options.passphrase_cost)?;
+        upload::create(&*store, "slot", &names::slot(&random()?), &slot)?;
+        // The config makes it a repository: last, and only one of two that race creates it.
+        let config = descriptor.to_bytes(&keys)?;
+        match upload::create(&*store, "config", CONFIG, &config)? {
+            Creation::Created => Ok(Self { store, descriptor, keys: Arc::new(keys) }),
+            Creation::AlreadyExists => Err(taken(CONFIG.to_owned())),
+        }
+    }
+
+    /// Opens a repository with a passphrase.
+    ///
+    /// # Errors
+    /// `NotARepository`, `NewerFormat`, `WrongPassphrase`, `Damaged`, and what the store reports.
+    pub fn open(store: Arc<dyn Store>, passphrase: &Passphrase) -> Result<Self> {
+        let not_ours =
+            |reason: &str| Error::NotARepository { url: store.url(), reason: reason.to_owned() };
+        let bytes = match store.get(CONFIG, SMALL_OBJECT_BYTES_MAX) {
+            Err(error) if error.is_not_found() => Err(not_ours("it has no object config")),
+            bytes => Ok(bytes?),
+        }?;
+        let config = UnprovenConfig::parse(&store.url(), &bytes)?;
+        let keys = unlock(&*store, config.repository(), passphrase)?;
+        let descriptor = config.prove(&keys)?;
+        Ok(Self { store, descriptor, keys: Arc::new(keys) })
+    }
+
+    /// What it is.
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    /// Its address.
+    pub fn url(&self) -> String {
+        self.store.url()
+    }
+
+    /// Figures, from listings alone.
+    ///
+    /// # Errors
+    /// What the store reports.
+    pub fn status(&self) -> Result<RepositoryStatus> {
+        let (mut containers, mut stored_bytes) = (0, 0);
+        self.store.list("", &mut |entry| {
+            stored_bytes += entry.size_bytes;
+            containers += u64::from(entry.key.contains("/pack/") || entry.key.contains("/index/"));
+            ControlFlow::Continue(())
+        })?;
+        let mut backups = 0;
+        for domain in listing::domains(&*self.store)? {
+            backups += listing::live_locations(&*self.store, domain)?.len() as u64;
+        }
+        Ok(RepositoryStatus {
+            url: self.url(),
+            descriptor: self.descriptor.clone(),
+            conditional_writes: self.store.has_conditional_writes(),
+            backups,
+            containers,
+            stored_bytes,
+        })
+    }
+
+    /// The live backups that match, oldest first, and those whose manifest cannot be read.
+    ///
+    /// # Errors
+    /// What the store reports.
+    pub fn backups(&self, filter: &Filter) -> Result<Backups> {
+        let domains = match &filter.domain {
+            Some(domain) => vec![self.keys.domain_id(&domain.0)],
+            None => listing::domains(&*self.store)?,
+        };
+        let mut backups = Backups::default();
+        for domain in domains {
+            let keys = self.domain_keys(domain);
+            for location in listing::live_locations(&*self.store, domain)? {
+                match listing::read(&*self.store, &keys, location) {
+                    Ok(manifest) => {
+                        backups.live.extend(manifest.filter(|manifest| filter.matches(manifest)));
+                    }
+                    Err(error) if listing::concerns_one(&error) => {
+                        backups.damaged.push(DamagedBackup { location, error });
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        backups.live.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        Ok(backups)
+    }
+
+    /// The live backup whose id is, or begins with, `id`.
+    ///
+    /// # Errors
+    /// `BackupNotFound`, `AmbiguousBackup`, `Damaged` or `NewerFormat` if its manifest cannot be read,
+    /// and what the store reports.
+    pub fn backup(&self, id: &str) -> Result<Manifest> {
+        let not_found = || Error::BackupNotFound { id: id.to_owned() };
+        if id.is_empty() {
+            return Err(not_found());
+        }
+        let mut matches: HashMap<BackupLocation, DomainId> = HashMap::new();
+        for domain in listing::domains(&*self.store)? {
+            let locations = listing::live_locations(&*self.store, domain)?;
+            let named = locations.into_iter().filter(|l| l.session.to_string().starts_with(id));
+            matches.extend(named.map(|location| (location, domain)));
+        }
+        match matches.into_iter().collect::<Vec<_>>().as_slice() {
+            [] => Err(not_found()),
+            [(location, domain)] => {
+                listing::read(&*self.store, &self.domain_keys(*domain), *location)?
+                    .ok_or_else(not_found)
+            }
+            several => {
+                Err(Error::AmbiguousBackup { prefix: id.to_owned(), matches: several.len() })
+            }
+        }
+    }
+
+    /// Takes a backup off the list. Its space is given back by collection.
+    ///
+    /// # Errors
+    /// What the store reports.
+    pub fn delete(&self, backup: &Manifest) -> Result<()> {
+        self.delete_at(backup.location())
+    }
+
+    /// As [`delete`](Self::delete), for a backup whose manifest cannot be read.
+    ///
+    /// # Errors
+    /// What the store reports.
+    pub fn delete_damaged(&self, backup: &DamagedBackup) -> Result<()> {
+        self.delete_at(backup.location)
+    }
+
+    /// Begins an upload of one volume.
+    ///
+    /// # Errors
+    /// `CollectionInProgress` and `NewerFormat` if the domain was maintained by a newer version, and
+    /// what the store reports.
+    pub fn begin_upload(
+        &self,
+        domain: &Domain,
+        volume: &VolumeKey,
+        limits: UploadLimits,
+    ) -> Result<Upload> {
+        let keys = self.domain_keys(self.keys.domain_id(&domain.0));
+        Upload::begin(Arc::clone(&self.store), keys, &volume.0, limits)
+    }
+
+    /// Opens a backup's image for reading.
+    ///
+    /// # Errors
+    /// `NewerFormat` if the domain was maintained by a newer version, and what the store reports.
+    pub fn image(&self, backup: &Manifest, limits: ReadLimits) -> Result<Image> {
+        let keys = self.domain_keys(backup.location().domain);
+        Image::open(Arc::clone(&self.store), keys, backup, limits)
+    }
+
+    /// Reads everything the backup reaches: whole packs, with header, footer and trailer. `on_progress` is
+    /// called now and then; it stops the verification by breaking.
+    ///
+    /// # Errors
+    /// `Canceled`, and what keeps the index from being listed. Damage is in the report.
+    pub fn verify(
+        &self,
+        backup: &Manifest,
+        on_progress: &mut dyn FnMut(VerifyProgress) -> ControlFlow<()>,
+    ) -> Result<VerifyReport> {
+        let image = self.image(backup, ReadLimits::default())?;
+        verify::verify(&image, backup, on_progress)
+    }
+
+    fn delete_at(&self, location: BackupLocation) -> Result<()> {
+        upload::create(&*self.store, "tomb", &location.tomb(), &[])?;
+        Ok(())
+    }
+
+    fn domain_keys(&self, domain: DomainId) -> DomainKeys {
+        self.keys.domain(domain, self.descriptor.id, self.descriptor.encryption)
+    }
+}
+
+/// Tries the passphrase on each slot.
+fn unlock(
+    store: &dyn Store,
+    repository: &[u8; 16],
+    passphrase: &Passphrase,
+) -> Result<RepositoryKeys> {
+    let mut slots = Vec::new();
+    store.list(SLOTS, &mut |entry| {
+        slots.push(entry.key);
+        if slots.len() > SLOTS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    if slots.len() > SLOTS_MAX {
+        return Err(Error::damaged(SLOTS, format!("there are more than {SLOTS_MAX} key slots")));
+    }
+    let (mut tried, mut damaged) = (0, None);
+    for key in slots {
+        let bytes = store.get(&key, SMALL_OBJECT_BYTES_MAX)?;
+        match Slot::parse(&bytes) {
+            Ok(slot) => {
+                tried += 1;
+                if let Some(master) = slot.open(repository, passphrase)? {
+                    return Ok(RepositoryKeys::new(master));
+                }
+            }
+            Err(SlotError::Unknown) => {}
+            Err(SlotError::Damaged(reason)) => damaged = Some(Error::damaged(&key, reason)),
+        }
+    }
+    match damaged {
+        Some(error) if tried == 0 => Err(error),
+        _ if tried == 0 => Err(Error::damaged(SLOTS, "there is no key slot for a passphrase")),
+        _ => Err(Error::WrongPassphrase { url: store.url(), slots: tried }),
+    }
+}
+
+fn any_object(store: &dyn Store) -> Result<Option<String>> {
+    let mut found = None;
+    store.list("", &mut |entry| {
+        found = Some(entry.key);
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
+}

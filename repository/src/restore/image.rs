@@ -1,0 +1,192 @@
+//! One backup's image, open for reading.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::index::{DomainIndex, Located};
+use super::plan::{PackRead, PlannedBlob, plan};
+use crate::container::BlobOpener;
+use crate::crypto::DomainKeys;
+use crate::error::{Error, Result};
+use crate::id::{BlobKind, Id};
+use crate::image::{ImageRoot, ImageWalk, NodeSource, Window};
+use crate::manifest::Manifest;
+use crate::store::Store;
+
+/// Bounds of what reading holds in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadLimits {
+    /// Decoded index runs that are kept, in bytes; one run (up to 15 MiB) is always held.
+    pub index_cache_bytes: usize,
+}
+
+impl Default for ReadLimits {
+    fn default() -> Self {
+        Self { index_cache_bytes: 48 << 20 }
+    }
+}
+
+/// An image to read from. Shared by reference between the threads of a restore.
+#[derive(Debug)]
+pub struct Image {
+    store: Arc<dyn Store>,
+    keys: DomainKeys,
+    index: DomainIndex,
+    root: ImageRoot,
+    object: String,
+}
+
+impl Image {
+    pub(crate) fn open(
+        store: Arc<dyn Store>,
+        keys: DomainKeys,
+        manifest: &Manifest,
+        limits: ReadLimits,
+    ) -> Result<Self> {
+        let root = manifest.image_root()?;
+        let index = DomainIndex::list(&*store, keys.id(), limits.index_cache_bytes)?;
+        Ok(Self { store, keys, index, root, object: manifest.location().outcome() })
+    }
+
+    /// Sizes of the image.
+    pub fn root(&self) -> ImageRoot {
+        self.root
+    }
+
+    /// Begins to read the ids of its blocks, in order.
+    pub fn walk(&self) -> ImageWalk<'_> {
+        ImageWalk::new(self, self.root)
+    }
+
+    /// The reads that give all blocks of a window which are not holes, sorted by object and offset.
+    ///
+    /// # Errors
+    /// `BlockMissing` where an id is in no index, `Damaged` where a blob cannot be the block's, and
+    /// what reading an index can meet.
+    pub fn plan(&self, window: &Window) -> Result<Vec<PackRead>> {
+        let mut blocks: Vec<(Id, u64)> = (window.first_block..)
+            .zip(&window.ids)
+            .filter(|(_, id)| !id.is_hole())
+            .map(|(block, id)| (*id, block))
+            .collect();
+        blocks.sort_unstable();
+        let groups: Vec<(Id, Vec<u64>)> = blocks
+            .chunk_by(|a, b| a.0 == b.0)
+            .map(|group| (group[0].0, group.iter().map(|(_, block)| *block).collect()))
+            .collect();
+        let ids: Vec<Id> = groups.iter().map(|(id, _)| *id).collect();
+        let located = self.locate(&ids)?;
+        let mut blobs = Vec::with_capacity(groups.len());
+        for (id, blocks) in groups {
+            let Located { container, entry, .. } = found(&located, &id)?;
+            let fits = |block: &u64| self.root.block_length(*block) == entry.plain_bytes;
+            if entry.kind != BlobKind::Data.byte() || !blocks.iter().all(fits) {
+                let reason = format!("{id} is not the length and kind of its blocks");
+                return Err(Error::damaged(&self.object, reason));
+            }
+            blobs.push((container, PlannedBlob { blocks, entry }));
+        }
+        Ok(plan(blobs, |container| container.key(self.keys.id())))
+    }
+
+    /// Reads the bytes of `read` into `out`, reusing its memory.
+    ///
+    /// # Errors
+    /// What the store reports.
+    pub fn fetch(&self, read: &PackRead, out: &mut Vec<u8>) -> Result<()> {
+        let end = read.offset + read.length;
+        Ok(self.store.get_range(&read.object, read.offset..end, out)?)
+    }
+
+    /// What opens blobs on one thread.
+    ///
+    /// # Errors
+    /// `Internal` where the decompressor does not start.
+    pub fn opener(&self) -> Result<Opener<'_>> {
+        Ok(Opener(BlobOpener::new(&self.keys)?))
+    }
+
+    fn locate(&self, ids: &[Id]) -> Result<HashMap<Id, Located>> {
+        self.index.locate(&*self.store, &self.keys, ids)
+    }
+
+    pub(crate) fn locate_available(&self, ids: &[Id]) -> Result<HashMap<Id, Located>> {
+        self.index.locate_available(&*self.store, &self.keys, ids)
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    pub(crate) fn keys(&self) -> &DomainKeys {
+        &self.keys
+    }
+
+    pub(crate) fn index(&self) -> &DomainIndex {
+        &self.index
+    }
+}
+
+impl NodeSource for Image {
+    fn read_nodes(&self, ids: &[Id]) -> Result<HashMap<Id, Vec<u8>>> {
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        ids.dedup();
+        let located = self.locate(&ids)?;
+        let mut blobs = Vec::with_capacity(ids.len());
+        for id in &ids {
+            let Located { container, entry, .. } = found(&located, id)?;
+            if entry.kind != BlobKind::ImageNode.byte() {
+                return Err(Error::damaged(&self.object, format!("{id} is no node of a tree")));
+            }
+            blobs.push((container, PlannedBlob { blocks: Vec::new(), entry }));
+        }
+        let mut opener = self.opener()?;
+        let mut bytes = Vec::new();
+        let mut bodies = HashMap::with_capacity(ids.len());
+        for read in plan(blobs, |container| container.key(self.keys.id())) {
+            self.fetch(&read, &mut bytes)?;
+            for blob in &read.blobs {
+                let mut plain = Vec::new();
+                opener.open(&read, &bytes, blob, &mut plain)?;
+                bodies.insert(blob.id(), plain);
+            }
+        }
+        Ok(bodies)
+    }
+
+    fn object(&self) -> &str {
+        &self.object
+    }
+}
+
+/// Opens blobs on one thread, reusing its buffers.
+pub struct Opener<'i>(BlobOpener<'i>);
+
+impl Opener<'_> {
+    /// The proven plaintext of one of `read`'s blobs, into `plain` (what it held is gone, its memory is
+    /// reused). `bytes` is what [`Image::fetch`] gave for `read`. After an error `plain` is empty.
+    ///
+    /// # Errors
+    /// `Damaged`, naming the object and the range.
+    pub fn open(
+        &mut self,
+        read: &PackRead,
+        bytes: &[u8],
+        blob: &PlannedBlob,
+        plain: &mut Vec<u8>,
+    ) -> Result<()> {
+        let range = [u64::from(blob.entry.offset), blob.entry.end()]
+            .map(|at| at.checked_sub(read.offset).and_then(|at| usize::try_from(at).ok()));
+        let sealed = match range {
+            [Some(start), Some(end)] => bytes.get(start..end).unwrap_or_default(),
+            _ => &[],
+        };
+        self.0.open(read.container, &blob.entry, sealed, plain)
+    }
+}
+
+fn found(located: &HashMap<Id, Located>, id: &Id) -> Result<Located> {
+    let hint = String::new();
+    located.get(id).copied().ok_or(Error::BlockMissing { id: *id, hint })
+}

@@ -1,0 +1,120 @@
+//! Where objects are kept. A [`Store`] is a flat set of immutable objects under keys, with an atomic,
+//! durable create-if-absent; the directory is one, a bucket will be another.
+//!
+//! Nothing here knows what the objects mean.
+
+mod directory;
+mod error;
+mod key;
+mod stream;
+mod unnamed;
+mod url;
+
+use std::fmt;
+use std::ops::{ControlFlow, Range};
+
+pub use directory::DirectoryStore;
+pub use error::{StoreError, StoreErrorKind};
+pub use url::open_store;
+
+/// The result of a request to a store.
+pub type StoreResult<T> = Result<T, StoreError>;
+
+/// An object as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListEntry {
+    /// The object's key.
+    pub key: String,
+    /// Its length in bytes.
+    pub size_bytes: u64,
+}
+
+/// What create-if-absent found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Creation {
+    /// There was none; it is there now and durable.
+    Created,
+    /// There was one; nothing was changed.
+    AlreadyExists,
+}
+
+/// Immutable objects under keys. All calls block; all are safe from several threads.
+///
+/// A listing includes every object that existed before it began and was not deleted meanwhile. Once
+/// a create has been answered the object survives a power cut and every later read sees it. An error
+/// of a create does not prove that nothing was created.
+pub trait Store: Send + Sync + fmt::Debug {
+    /// The address, for messages.
+    fn url(&self) -> String;
+
+    /// A whole object of at most `max_bytes`.
+    ///
+    /// # Errors
+    /// `NotFound`, `TooLarge` without reading it, and what the medium reports.
+    fn get(&self, key: &str, max_bytes: u64) -> StoreResult<Vec<u8>>;
+
+    /// Exactly the bytes of `range`, into `out` (what it held is gone; its memory is reused).
+    ///
+    /// # Errors
+    /// `NotFound`, `TooShort`, and what the medium reports.
+    fn get_range(&self, key: &str, range: Range<u64>, out: &mut Vec<u8>) -> StoreResult<()>;
+
+    /// The object's length in bytes.
+    ///
+    /// # Errors
+    /// `NotFound`, and what the medium reports.
+    fn size(&self, key: &str) -> StoreResult<u64>;
+
+    /// Shows every object whose key begins with `prefix` (empty, or ending in `/`), in no order,
+    /// until `visit` breaks. Memory does not grow with the number of objects.
+    ///
+    /// # Errors
+    /// What the medium reports. A prefix without objects is no error.
+    fn list(
+        &self,
+        prefix: &str,
+        visit: &mut dyn FnMut(ListEntry) -> ControlFlow<()>,
+    ) -> StoreResult<()>;
+
+    /// The parts that directly follow `prefix` and are followed by `/`: the folders in it, in no order.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    fn list_folders(&self, prefix: &str) -> StoreResult<Vec<String>>;
+
+    /// Creates an object in one step, unless there is one.
+    ///
+    /// # Errors
+    /// `NoSpace`, `PermissionDenied`, and what the medium reports.
+    fn create(&self, key: &str, bytes: &[u8]) -> StoreResult<Creation>;
+
+    /// Begins an object that is written piece by piece, about `expected_bytes` in all (a hint).
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    fn writer(&self, key: &str, expected_bytes: u64) -> StoreResult<Box<dyn ObjectWriter>>;
+
+    /// Removes an object.
+    ///
+    /// # Errors
+    /// `NotFound`, and what the medium reports.
+    fn delete(&self, key: &str) -> StoreResult<()>;
+
+    /// Whether create-if-absent is known to be atomic between processes.
+    fn has_conditional_writes(&self) -> bool;
+}
+
+/// An object being written. Dropped before [`finish`](Self::finish), nothing of it remains.
+pub trait ObjectWriter: Send {
+    /// Adds bytes at the end.
+    ///
+    /// # Errors
+    /// As [`Store::create`].
+    fn append(&mut self, bytes: &[u8]) -> StoreResult<()>;
+
+    /// Makes it durable and gives it its name, unless there is an object of that name.
+    ///
+    /// # Errors
+    /// As [`Store::create`].
+    fn finish(self: Box<Self>) -> StoreResult<Creation>;
+}

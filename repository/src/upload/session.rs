@@ -1,0 +1,337 @@
+//! The session that all workers of an upload share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::known::KnownIds;
+use super::packer::{Packer, SEGMENT_BLOBS, SEGMENT_BYTES};
+use super::put::create;
+use crate::container::{
+    Entry, FIRST_BLOB_AT, RUN_ENTRIES_MAX, Segment, encode_run, header, read_run, seal_footer,
+};
+use crate::crypto::DomainKeys;
+use crate::error::{Error, Result};
+use crate::id::Id;
+use crate::image::{ImageBuilder, ImageRoot};
+use crate::manifest::{self, Manifest, ManifestDraft, OUTCOME_BYTES_MAX, Outcome};
+use crate::names::{self, BackupLocation, ContainerId, ContainerRef, DomainId, Place, SessionId};
+use crate::restore::{is_damage, list_indexes};
+use crate::store::{Creation, Store};
+
+/// Bounds and choices of an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UploadLimits {
+    /// Memory for the ids of known blocks, in bytes. Beyond it blocks are stored again.
+    pub index_memory_bytes: usize,
+    /// New entries held until they are written out as an index object; at most 131,072.
+    pub session_entries: usize,
+    /// zstd's level.
+    pub compression_level: i32,
+}
+
+impl Default for UploadLimits {
+    fn default() -> Self {
+        // 48 MiB know about 2.3 million blocks: 580 GiB at 256 KiB. 65,536 entries: 16 GiB.
+        Self { index_memory_bytes: 48 << 20, session_entries: 65_536, compression_level: 1 }
+    }
+}
+
+/// An upload that has begun and can commit once. Dropped before, nothing of it is ever listed.
+#[derive(Debug)]
+pub struct Upload {
+    store: Arc<dyn Store>,
+    keys: DomainKeys,
+    location: BackupLocation,
+    limits: UploadLimits,
+    known: KnownIds,
+    warnings: Vec<String>,
+    state: Mutex<State>,
+    new_bytes: AtomicU64,
+    stored_bytes: AtomicU64,
+    /// Whether some request may not have been answered: then there is no ack.
+    in_doubt: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    /// Entries of durable packs that no index object names yet.
+    pending: Vec<(ContainerRef, Vec<Entry>)>,
+    pending_entries: usize,
+    /// Blobs that go into the last index object itself.
+    remainder: Segment,
+    failure: Option<String>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("failure", &self.failure).finish_non_exhaustive()
+    }
+}
+
+impl Upload {
+    /// W1: the mark, the check for collection, then what the domain has.
+    pub(crate) fn begin(
+        store: Arc<dyn Store>,
+        keys: DomainKeys,
+        volume: &str,
+        limits: UploadLimits,
+    ) -> Result<Self> {
+        let (domain, session) = (keys.id(), SessionId::random()?);
+        let location = BackupLocation { domain, volume: keys.volume_id(volume), session };
+        let mark = create(&*store, "session", &names::session(domain, session), &[])?;
+        // Two equal listings: a single one can miss both a generation that goes and one that comes.
+        refuse_collection(&*store, domain)?;
+        refuse_collection(&*store, domain)?;
+        let mut warnings = Vec::new();
+        let known = load_known(&*store, &keys, limits.index_memory_bytes, &mut warnings)?;
+        let upload = Self {
+            store,
+            keys,
+            location,
+            limits,
+            known,
+            warnings,
+            state: Mutex::default(),
+            new_bytes: AtomicU64::new(0),
+            stored_bytes: AtomicU64::new(0),
+            in_doubt: AtomicBool::new(false),
+        };
+        upload.note(mark);
+        Ok(upload)
+    }
+
+    /// A packer for one more worker.
+    ///
+    /// # Errors
+    /// `Internal` where the compressor does not start.
+    pub fn packer(&self) -> Result<Packer<'_>> {
+        Packer::new(self)
+    }
+
+    /// Begins the tree of an image of `total_bytes` in blocks of `block_bytes`.
+    ///
+    /// # Errors
+    /// `InvalidInput` for sizes outside the format's bounds.
+    pub fn image_builder(&self, total_bytes: u64, block_bytes: u32) -> Result<ImageBuilder<'_>> {
+        let image = ImageRoot::new(Id::HOLE, total_bytes, block_bytes)?;
+        Ok(ImageBuilder::new(self.packer()?, image))
+    }
+
+    /// The id that the backup will have.
+    pub fn id(&self) -> String {
+        self.location.session.to_string()
+    }
+
+    /// What the user should know: an index object that could not be read.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Whether more blocks are known than memory allows to remember, so that some are stored again.
+    pub fn is_deduplication_limited(&self) -> bool {
+        self.known.is_limited()
+    }
+
+    /// Plain bytes stored so far that were not known before.
+    pub fn new_bytes(&self) -> u64 {
+        self.new_bytes.load(Ordering::Relaxed)
+    }
+
+    /// W2 to W4: the last index object, the manifest, the ack. All packers must have finished.
+    ///
+    /// # Errors
+    /// `UploadFailed` if a worker failed, `Fenced` if maintenance ended the session, and what the store
+    /// reports. Nothing is listed then; only an error of the manifest's own request can leave it open
+    /// whether the (complete) backup is.
+    pub fn commit(self, draft: ManifestDraft) -> Result<Manifest> {
+        let state = {
+            let mut state = self.lock();
+            if let Some(reason) = state.failure.take() {
+                return Err(Error::UploadFailed { reason });
+            }
+            std::mem::take(&mut *state)
+        };
+        self.write_index(state.pending, state.remainder)?;
+        let stored_bytes = self.stored_bytes.load(Ordering::Relaxed);
+        let manifest = Manifest::new(draft, self.location, self.new_bytes(), stored_bytes);
+        let bytes = manifest::seal(&self.keys, &manifest)?;
+        let key = self.location.outcome();
+        let committed = match create(&*self.store, "outcome", &key, &bytes)? {
+            Creation::Created => Ok(manifest),
+            Creation::AlreadyExists => self.compare_outcome(&key, &bytes).map(|()| manifest),
+        };
+        if matches!(committed, Ok(_) | Err(Error::Fenced { .. })) {
+            self.acknowledge()?;
+        }
+        committed
+    }
+
+    /// An outcome stands in our place: our own of a request whose answer was lost, or a fence.
+    fn compare_outcome(&self, key: &str, bytes: &[u8]) -> Result<()> {
+        let found = self.store.get(key, OUTCOME_BYTES_MAX)?;
+        if found == bytes {
+            self.in_doubt.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        match manifest::open(&self.keys, self.location, &found)? {
+            Outcome::Fenced => Err(Error::Fenced { session: self.id() }),
+            Outcome::Backup(_) => Err(Error::damaged(key, "it holds another backup")),
+        }
+    }
+
+    /// W4, the session's last request.
+    fn acknowledge(&self) -> Result<()> {
+        if !self.in_doubt.load(Ordering::Relaxed) {
+            let key = names::ack(self.location.domain, self.location.session);
+            // The backup is committed whether or not the ack arrives: without it, collection keeps a few
+            // small keys longer.
+            let _ = create(&*self.store, "ack", &key, &[]);
+        }
+        Ok(())
+    }
+
+    pub(super) fn keys(&self) -> &DomainKeys {
+        &self.keys
+    }
+
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    pub(super) fn session(&self) -> SessionId {
+        self.location.session
+    }
+
+    pub(super) fn compression_level(&self) -> i32 {
+        self.limits.compression_level
+    }
+
+    pub(super) fn claim(&self, id: &Id) -> bool {
+        self.known.claim(id)
+    }
+
+    pub(super) fn count_new(&self, plain_bytes: usize) {
+        self.new_bytes.fetch_add(plain_bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Names are random and ours alone: an object that exists already is an earlier request's.
+    pub(super) fn note(&self, creation: Creation) {
+        if creation == Creation::AlreadyExists {
+            self.in_doubt.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Makes a commit impossible.
+    pub(super) fn fail(&self, reason: &str) {
+        self.lock().failure.get_or_insert_with(|| reason.to_owned());
+    }
+
+    /// Runs a step of a worker: not after a failure, and its own failure is the upload's.
+    pub(super) fn guard<T>(&self, step: impl FnOnce() -> Result<T>) -> Result<T> {
+        if let Some(reason) = self.lock().failure.clone() {
+            return Err(Error::UploadFailed { reason });
+        }
+        step().inspect_err(|error| self.fail(&error.to_string()))
+    }
+
+    /// Takes a small segment for the last index object, or gives it back if there is no room.
+    pub(super) fn take_remainder(&self, segment: Segment) -> Result<Option<Segment>> {
+        let mut state = self.lock();
+        let rest = &mut state.remainder;
+        if rest.len() + segment.len() <= SEGMENT_BYTES
+            && rest.blobs() + segment.blobs() <= SEGMENT_BLOBS
+        {
+            rest.append(segment)?;
+            return Ok(None);
+        }
+        Ok(Some(segment))
+    }
+
+    /// A pack is durable. When enough entries have come together an index object is written.
+    pub(super) fn add_pack(
+        &self,
+        container: ContainerRef,
+        entries: Vec<Entry>,
+        bytes: u64,
+    ) -> Result<()> {
+        self.stored_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let full = {
+            let mut state = self.lock();
+            state.pending_entries += entries.len();
+            state.pending.push((container, entries));
+            if state.pending_entries < self.limits.session_entries.min(RUN_ENTRIES_MAX / 2) {
+                return Ok(());
+            }
+            state.pending_entries = 0;
+            std::mem::take(&mut state.pending)
+        };
+        self.write_index(full, Segment::default())
+    }
+
+    /// W2: an index object over durable packs, and the blobs it carries itself.
+    fn write_index(
+        &self,
+        mut groups: Vec<(ContainerRef, Vec<Entry>)>,
+        mut carried: Segment,
+    ) -> Result<()> {
+        if groups.is_empty() && carried.is_empty() {
+            return Ok(());
+        }
+        let id = ContainerId::random(self.session())?;
+        let container = ContainerRef { place: Place::Index, id };
+        let key = self.keys.container_key(id)?;
+        let mut bytes = header(self.keys.repository(), container).to_vec();
+        if !carried.is_empty() {
+            let mut entries = Vec::with_capacity(carried.blobs());
+            let sealed = carried.seal(&self.keys, &key, FIRST_BLOB_AT, &mut entries)?;
+            bytes.extend(sealed);
+            groups.push((container, entries));
+        }
+        let run = encode_run(&groups)?;
+        let offset = bytes.len() as u64;
+        bytes.extend(seal_footer(&self.keys, &key, container, offset, run)?);
+        let name = container.key(self.keys.id());
+        self.note(create(&*self.store, "index", &name, &bytes)?);
+        self.stored_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Generations belong to collection, which this version does not know.
+pub(crate) fn refuse_collection(store: &dyn Store, domain: DomainId) -> Result<()> {
+    let mut found = None;
+    store.list(&names::generations(domain), &mut |entry| {
+        found = Some(entry.key);
+        std::ops::ControlFlow::Break(())
+    })?;
+    found.map_or(Ok(()), |key| Err(Error::CollectionInProgress { key }))
+}
+
+fn load_known(
+    store: &dyn Store,
+    keys: &DomainKeys,
+    memory_bytes: usize,
+    warnings: &mut Vec<String>,
+) -> Result<KnownIds> {
+    let mut failure = None;
+    let objects = list_indexes(store, keys.id())?;
+    let runs = objects.into_iter().map_while(|object| {
+        match read_run(store, keys, object.container, object.size) {
+            Ok(run) => Some(Some(run)),
+            Err(error) if is_damage(&error) => {
+                warnings.push(format!("what this index knows is stored again: {error}"));
+                Some(None)
+            }
+            Err(error) => {
+                failure = Some(error);
+                None
+            }
+        }
+    });
+    let known = KnownIds::load(memory_bytes, runs.flatten());
+    failure.map_or(Ok(known), Err)
+}
