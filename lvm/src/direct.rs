@@ -81,6 +81,10 @@ pub fn open_target(path: &Path, size: Bytes) -> Result<DirectTarget, LvmError> {
             DirectTarget::new(file, path, None)
         }
         Ok(_) => Err(wrong_kind(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.starts_with("/dev") => {
+            let hint = ": no file is made under /dev".to_owned();
+            Err(LvmError::NotFound { spec: path.display().to_string(), hint })
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => create_file(path, size),
         Err(source) => Err(LvmError::io("look at", path, source)),
     }
@@ -221,5 +225,88 @@ fn open_error(path: &Path, source: io::Error) -> LvmError {
             LvmError::NotFound { spec: path.display().to_string(), hint: String::new() }
         }
         _ => LvmError::io("open", path, source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use std::os::unix::fs::FileExt;
+
+    #[test]
+    fn a_file_is_a_source_with_its_size_and_the_same_identity_under_another_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("image"), folder.path().join("link"));
+        fs::write(&path, [1; 5000]).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let source = open_source(&path).unwrap();
+        assert_eq!(source.size, Bytes(5000));
+        assert_eq!(open_target(&link, Bytes(0)).unwrap().identity(), source.identity);
+        let copy = folder.path().join("copy");
+        fs::copy(&path, &copy).unwrap();
+        assert_ne!(open_source(&copy).unwrap().identity, source.identity);
+    }
+
+    #[test]
+    fn folders_pipes_and_character_devices_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for path in [folder.path(), &pipe, Path::new("/dev/null")] {
+            let kinds = [
+                open_source(path).unwrap_err().kind(),
+                open_target(path, Bytes(1)).unwrap_err().kind(),
+            ];
+            assert_eq!(kinds, [ErrorKind::Refused; 2], "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn a_missing_source_is_not_found() {
+        let error = open_source(Path::new("/no/such/image")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_new_file_stays_only_when_it_is_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image");
+        let target = open_target(&path, Bytes(1 << 20)).unwrap();
+        assert!(target.is_new());
+        assert_eq!(fs::metadata(&path).unwrap().len(), 1 << 20);
+        drop(target);
+        assert!(!path.exists());
+        open_target(&path, Bytes(1 << 20)).unwrap().finish().unwrap();
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn an_existing_file_is_neither_resized_nor_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image");
+        fs::write(&path, [1; 100]).unwrap();
+        let target = open_target(&path, Bytes(1 << 20)).unwrap();
+        assert_eq!((target.is_new(), target.size()), (false, Bytes(100)));
+        target.file().unwrap().write_all_at(&[2], 0).unwrap();
+        drop(target);
+        assert_eq!(fs::read(&path).unwrap().len(), 100);
+    }
+
+    #[test]
+    fn another_file_under_the_name_of_an_unfinished_one_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image");
+        let target = open_target(&path, Bytes(10)).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "someone else's").unwrap();
+        drop(target);
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn nothing_is_made_under_dev() {
+        let error = open_target(Path::new("/dev/mistyped"), Bytes(10)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
     }
 }

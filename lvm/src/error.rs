@@ -43,6 +43,9 @@ pub enum LvmError {
     /// A record could not be written, read or locked.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// The caller is not root.
+    #[error("root is needed: LVM and device-mapper obey nobody else")]
+    NotRoot,
     /// A volume is not in the state that a command should have left it in.
     #[error("{volume}: {what}")]
     Unexpected {
@@ -88,7 +91,7 @@ impl LvmError {
             | Self::Command(CommandError::Locked { .. })
             | Self::Record(RecordError::Busy { .. }) => ErrorKind::Refused,
             Self::Name(_) => ErrorKind::Invalid,
-            Self::Command(CommandError::NotRoot { .. }) => ErrorKind::Permission,
+            Self::NotRoot | Self::Command(CommandError::NotRoot { .. }) => ErrorKind::Permission,
             Self::Io { source, .. }
             | Self::Command(
                 CommandError::Io { source, .. } | CommandError::LockFile { source, .. },

@@ -219,6 +219,7 @@ impl Lvm {
 
     /// Makes `runtime_dir/sub` and returns it.
     pub(crate) fn ensure_runtime_dir(&self, sub: &str) -> Result<PathBuf, LvmError> {
+        require_root()?;
         let path = if sub.is_empty() {
             self.host.runtime_dir.clone()
         } else {
@@ -246,6 +247,11 @@ pub(crate) fn check_new_name(
         return Err(Refusal::NameTaken { volume: format!("{}/{name}", group.name) }.into());
     }
     Ok(())
+}
+
+/// Says early and plainly what would otherwise be one of many refusals by the system.
+pub(crate) fn require_root() -> Result<(), LvmError> {
+    if nix::unistd::geteuid().is_root() { Ok(()) } else { Err(LvmError::NotRoot) }
 }
 
 /// The id of this boot.

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use thinmover_io::crash_point;
 
 use crate::error::LvmError;
+use crate::guard::Refusal;
+use crate::mounts::{self, DeviceNumber};
 
 /// MS_NOSYMFOLLOW of linux/mount.h, since Linux 5.10; no symbolic link in it is followed.
 const NOSYMFOLLOW: MsFlags = MsFlags::from_bits_retain(256);
@@ -75,14 +77,30 @@ pub(crate) fn mount_read_only(
     outcome.map_err(|errno| LvmError::io("mount", source, errno.into()))
 }
 
-/// Unmounts what is on the folder `target` and removes the folder. Neither needs to exist.
-pub(crate) fn unmount(target: &Path) -> Result<(), LvmError> {
-    crash_point("mount:umount:before");
-    match umount2(target, MntFlags::UMOUNT_NOFOLLOW) {
-        // EINVAL: it is no mount point.
-        Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
-        Err(errno) => return Err(LvmError::io("unmount", target, errno.into())),
+/// Unmounts the filesystem of `device` from the folder `target` and removes the folder. Neither
+/// needs to exist.
+///
+/// umount(2) takes what lies on top: where that is not `device`, nothing is unmounted.
+pub(crate) fn unmount(target: &Path, device: DeviceNumber) -> Result<(), LvmError> {
+    let mounts =
+        mounts::read().map_err(|source| LvmError::io("read", "/proc/self/mountinfo", source))?;
+    match mounts.iter().rfind(|mount| mount.path == target) {
+        None => return remove_folder(target),
+        Some(top) if top.device == device => {}
+        Some(top) => {
+            let why = format!("has {} mounted over it", top.source.display());
+            return Err(Refusal::InUse { volume: target.display().to_string(), why }.into());
+        }
     }
+    crash_point("mount:umount:before");
+    umount2(target, MntFlags::UMOUNT_NOFOLLOW).map_err(|errno| match errno {
+        Errno::EBUSY => Refusal::InUse {
+            volume: target.display().to_string(),
+            why: "has files open or is some process's working directory".into(),
+        }
+        .into(),
+        errno => LvmError::io("unmount", target, errno.into()),
+    })?;
     crash_point("mount:umount:after");
     remove_folder(target)
 }

@@ -144,3 +144,71 @@ fn fraction(word: &str) -> Option<(u64, u64)> {
     let (used, total) = word.split_once('/')?;
     Some((number(used)?, number(total)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn running(used: (u64, u64), mode: DmPoolMode, needs_check: bool) -> DmThinPool {
+        DmThinPool::Running {
+            used_metadata_blocks: used.0,
+            total_metadata_blocks: 1024,
+            used_data_blocks: used.1,
+            total_data_blocks: 8000,
+            mode,
+            needs_check,
+        }
+    }
+
+    #[test]
+    fn the_kernels_status_lines_are_read() {
+        use DmPoolMode::{OutOfDataSpace, ReadOnly, ReadWrite};
+        let table = [
+            (
+                "0 1024000 thin-pool 4 125/1024 1833/8000 - rw discard_passdown queue_if_no_space - 256 \n",
+                Some(running((125, 1833), ReadWrite, false)),
+            ),
+            (
+                // A held metadata root.
+                "0 1024000 thin-pool 4 125/1024 1833/8000 77 rw discard_passdown error_if_no_space - 256",
+                Some(running((125, 1833), ReadWrite, false)),
+            ),
+            (
+                "0 1024000 thin-pool 4 125/1024 8000/8000 - out_of_data_space discard_passdown queue_if_no_space - 256",
+                Some(running((125, 8000), OutOfDataSpace, false)),
+            ),
+            (
+                "0 1024000 thin-pool 4 1024/1024 10/8000 - ro no_discard_passdown queue_if_no_space needs_check 256",
+                Some(running((1024, 10), ReadOnly, true)),
+            ),
+            ("0 1024000 thin-pool Fail", Some(DmThinPool::Failed)),
+            ("0 1024000 thin-pool Error", Some(DmThinPool::Failed)),
+            ("0 1024000 linear ", None),
+            ("0 1024000 thin-pool 4 125/1024 1833/8000 - sideways", None),
+            ("0 1024000 thin-pool 4 125 1833/8000 - rw", None),
+            ("", None),
+        ];
+        for (line, wanted) in table {
+            assert_eq!(parse_thin_pool(line), wanted, "{line}");
+        }
+    }
+
+    #[test]
+    fn open_counts_are_read() {
+        let info = DmInfo { open_count: 2, suspended: false };
+        assert_eq!(parse_info("2|Active\n"), Some(info));
+        assert_eq!(parse_info(" 2 | Suspended \n"), Some(DmInfo { suspended: true, ..info }));
+        for text in ["", "|", "2", "x|Active", "2|Dreaming"] {
+            assert_eq!(parse_info(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_parser_panic(text in any::<String>(), tail in "[-0-9/a-z ]{0,40}") {
+            let _ = (parse_info(&text), parse_thin_pool(&text));
+            let _ = parse_thin_pool(&format!("0 1 thin-pool {tail}"));
+        }
+    }
+}

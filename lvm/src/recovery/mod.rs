@@ -8,7 +8,7 @@ mod plan;
 
 use crate::activation;
 use crate::error::LvmError;
-use crate::host::{Lvm, boot_id};
+use crate::host::{Lvm, boot_id, require_root};
 use crate::mount;
 use crate::record::{Body, HeldRecord, Nonce, RecordProblem, SnapshotBody};
 use crate::target;
@@ -52,6 +52,7 @@ impl Lvm {
     /// # Errors
     /// When LVM or the records cannot be read at all. What fails for single records is reported.
     pub fn recover(&self) -> Result<Recovery, LvmError> {
+        require_root()?;
         // First the records: once they are ours no process begins anything under them. Then the
         // inventory: it waits for the host-wide lock, and so for LVM commands of the dead.
         let scan = self.records().scan()?;
@@ -98,7 +99,7 @@ impl Lvm {
         held: &mut Option<HeldRecord>,
     ) -> Result<(), LvmError> {
         match step {
-            Step::Unmount { path } => mount::unmount(&path),
+            Step::Unmount { path, device } => mount::unmount(&path, device),
             Step::RemoveFolder { path } => mount::remove_folder(&path),
             Step::Deactivate { volume } => activation::deactivate(self, &volume),
             Step::RemoveVolume { volume } => {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::inventory::{Inventory, Volume, VolumeGroup};
+use crate::mounts::DeviceNumber;
 use crate::names::{LvName, LvmUuid, VgName};
 use crate::record::{
     ActivatedBody, Body, CreatedBody, MountBody, Named, Owner, Record, SnapshotBody, SnapshotPhase,
@@ -21,7 +22,7 @@ pub(super) struct Plan {
 /// One act of recovery. Its text says what it does.
 #[derive(Debug)]
 pub(super) enum Step {
-    Unmount { path: PathBuf },
+    Unmount { path: PathBuf, device: DeviceNumber },
     RemoveFolder { path: PathBuf },
     Deactivate { volume: Box<Volume> },
     RemoveVolume { volume: Box<Volume> },
@@ -33,7 +34,7 @@ pub(super) enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unmount { path } => write!(f, "unmount {}", path.display()),
+            Self::Unmount { path, .. } => write!(f, "unmount {}", path.display()),
             Self::RemoveFolder { path } => write!(f, "remove the mount point {}", path.display()),
             Self::Deactivate { volume } => write!(f, "deactivate {}", volume.alias()),
             Self::RemoveVolume { volume } => write!(f, "remove {}", volume.alias()),
@@ -162,8 +163,8 @@ fn snapshot(record: &Record, body: &SnapshotBody, inventory: &Inventory, boot_id
     let mut steps = Vec::new();
     let mut ours = 0;
     if let Some(mount) = mount {
-        if volume.mounts.iter().any(|found| found.path == mount.path) {
-            steps.push(Step::Unmount { path: mount.path.clone() });
+        if let Some(found) = volume.mounts.iter().find(|found| found.path == mount.path) {
+            steps.push(Step::Unmount { path: mount.path.clone(), device: found.device });
             ours = 1;
         } else if mount.boot_id == boot_id {
             steps.push(Step::RemoveFolder { path: mount.path.clone() });

@@ -2,7 +2,7 @@
 //! or the host is booted again.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::activation;
 use crate::device;
@@ -47,6 +47,10 @@ impl Lvm {
             None => self.filesystem_of_origin(&volume, &body)?,
         };
         let path = self.ensure_runtime_dir("mnt")?.join(volume.name.as_str());
+        if self.mounts()?.iter().any(|mount| mount.path == path) {
+            let why = "has another group's snapshot of that name mounted".to_owned();
+            return Err(Refusal::InUse { volume: path.display().to_string(), why }.into());
+        }
         let mount = MountBody { path: path.clone(), boot_id: boot_id()?, complete: false };
         let with = |mount| Body::Snapshot(SnapshotBody { mount, ..body.clone() });
         held.update(with(Some(mount.clone())))?;
@@ -84,7 +88,7 @@ impl Lvm {
     fn mount_at(
         &self,
         volume: &Volume,
-        path: &std::path::Path,
+        path: &Path,
         filesystem: Filesystem,
     ) -> Result<Option<String>, LvmError> {
         fs::create_dir_all(path).map_err(|source| LvmError::io("create", path, source))?;
@@ -123,10 +127,10 @@ pub(crate) fn forget(lvm: &Lvm, held: &mut HeldRecord) -> Result<(), LvmError> {
     let undoing = MountBody { complete: false, ..mount.clone() };
     held.update(Body::Snapshot(SnapshotBody { mount: Some(undoing), ..body.clone() }))?;
     if let Some(volume) = lvm.reread(&body.vg.name, uuid)? {
-        if volume.mounts.iter().any(|found| found.path == mount.path) {
-            mount::unmount(&mount.path)?;
-        } else {
-            mount::remove_folder(&mount.path)?;
+        let mounted = volume.mounts.iter().find(|found| found.path == mount.path);
+        match mounted {
+            Some(found) => mount::unmount(&mount.path, found.device)?,
+            None => mount::remove_folder(&mount.path)?,
         }
         if volume.active {
             activation::deactivate(lvm, &volume)?;
