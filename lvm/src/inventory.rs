@@ -358,3 +358,7 @@ impl Field<'_> {
         Percent::parse(value).map(Some).ok_or_else(|| self.wrong(field, value, "percentage"))
     }
 }
+
+#[cfg(test)]
+#[path = "inventory_tests.rs"]
+mod tests;
