@@ -214,7 +214,7 @@ impl Lvm {
         if usage.health == PoolHealth::Ok {
             usage.health = pool.health;
         }
-        Ok(guard::check_pool(pool, &usage, limits)?)
+        Ok(limits.check(pool, &usage)?)
     }
 
     /// Makes `runtime_dir/sub` and returns it.

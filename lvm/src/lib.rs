@@ -34,7 +34,7 @@ mod units;
 
 pub use command::CommandError;
 pub use error::{ErrorKind, LvmError};
-pub use guard::{PoolLimits, PoolUsage, Refusal};
+pub use guard::{PoolLimits, PoolUsage, Refusal, check_pool};
 pub use host::{Lvm, LvmOptions, VolumeLock};
 pub use inventory::{Inventory, Pool, PoolHealth, Volume, VolumeGroup};
 pub use lookup::{Place, is_path};
