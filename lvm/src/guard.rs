@@ -150,24 +150,21 @@ pub(crate) fn check_group(
     }
 }
 
-impl PoolLimits {
-    /// Whether `pool`, used as `usage` says, may be added to: asked before a snapshot is made, and
-    /// again and again while it exists.
-    ///
-    /// # Errors
-    /// The [`Refusal`] says which limit is reached, or what ails the pool.
-    pub fn check(&self, pool: &Pool, usage: &PoolUsage) -> Result<(), Refusal> {
-        if usage.health != PoolHealth::Ok {
-            return Err(Refusal::PoolUnhealthy { pool: pool.alias(), health: usage.health });
-        }
-        let past = |what, used: Percent, limit: Percent| {
-            let pool = pool.alias();
-            (used >= limit).then_some(Refusal::PoolPastLimit { pool, what, used, limit })
-        };
-        past("metadata", usage.metadata, self.metadata)
-            .or_else(|| past("data", usage.data, self.data))
-            .map_or(Ok(()), Err)
+/// Whether `pool`, used as `usage` says, may be added to: asked before a snapshot is made, and again
+/// and again while it exists.
+///
+/// # Errors
+/// The [`Refusal`] says which limit is reached, or what ails the pool.
+pub fn check_pool(pool: &Pool, usage: &PoolUsage, limits: &PoolLimits) -> Result<(), Refusal> {
+    if usage.health != PoolHealth::Ok {
+        return Err(Refusal::PoolUnhealthy { pool: pool.alias(), health: usage.health });
     }
+    let past = |what, used: Percent, limit: Percent| {
+        (used >= limit).then(|| Refusal::PoolPastLimit { pool: pool.alias(), what, used, limit })
+    };
+    past("metadata", usage.metadata, limits.metadata)
+        .or_else(|| past("data", usage.data, limits.data))
+        .map_or(Ok(()), Err)
 }
 
 /// Whether a thin snapshot can be made of `origin`.
@@ -236,12 +233,12 @@ mod tests {
     fn a_pool_is_refused_from_the_limit_on() {
         let limits = PoolLimits { data: Percent::new(90), metadata: Percent::new(80) };
         let check = |data, metadata| {
-            limits.check(&pool(), &usage(data, metadata, PoolHealth::Ok)).map_err(|refusal| {
-                match refusal {
+            check_pool(&pool(), &usage(data, metadata, PoolHealth::Ok), &limits).map_err(
+                |refusal| match refusal {
                     Refusal::PoolPastLimit { what, .. } => what,
                     other => panic!("{other}"),
-                }
-            })
+                },
+            )
         };
         assert_eq!(check(89, 79), Ok(()));
         assert_eq!(check(90, 0), Err("data"));
@@ -259,7 +256,8 @@ mod tests {
             PoolHealth::Failed,
             PoolHealth::Unknown,
         ] {
-            let refusal = PoolLimits::default().check(&pool(), &usage(1, 1, health)).unwrap_err();
+            let refusal =
+                check_pool(&pool(), &usage(1, 1, health), &PoolLimits::default()).unwrap_err();
             assert_eq!(refusal, Refusal::PoolUnhealthy { pool: "vg0/pool0".into(), health });
         }
     }
@@ -289,7 +287,7 @@ mod tests {
     #[test]
     fn refusals_name_what_they_are_about() {
         let full = usage(95, 1, PoolHealth::Ok);
-        let text = PoolLimits::default().check(&pool(), &full).unwrap_err().to_string();
+        let text = check_pool(&pool(), &full, &PoolLimits::default()).unwrap_err().to_string();
         assert_eq!(
             text,
             "pool vg0/pool0: 95.00 % of its data is in use, the limit is 90.00 %; extend the pool \

@@ -214,7 +214,7 @@ impl Lvm {
         if usage.health == PoolHealth::Ok {
             usage.health = pool.health;
         }
-        Ok(limits.check(pool, &usage)?)
+        Ok(guard::check_pool(pool, &usage, limits)?)
     }
 
     /// Makes `runtime_dir/sub` and returns it.

@@ -177,6 +177,8 @@ impl RecordStore {
     /// `Ok(None)` when the record is gone, or went while its lock was waited for.
     fn try_hold(&self, nonce: &Nonce) -> Result<Option<HeldRecord>, RecordError> {
         let lock = self.lock(nonce)?.ok_or_else(|| RecordError::Busy { nonce: nonce.clone() })?;
+        // What a death in the middle of an update left.
+        self.remove_file(nonce, ".tmp")?;
         match self.read(nonce)? {
             Ok(Some(record)) => Ok(Some(HeldRecord { store: self.clone(), record, _lock: lock })),
             Ok(None) => self.remove_file(nonce, ".lock").map(|()| None),

@@ -92,6 +92,16 @@ fn what_a_death_between_two_steps_leaves_is_swept() {
 }
 
 #[test]
+fn an_update_that_was_cut_short_leaves_the_old_record_alone() {
+    let folder = Folder::new();
+    let nonce = folder.create("a").nonce().clone();
+    folder.put(&nonce, ".tmp", "{\"versi");
+    let scan = folder.store.scan().unwrap();
+    assert_eq!(scan.abandoned[0].record().body, body("a"));
+    assert_eq!(folder.files(), [format!("{nonce}.json"), format!("{nonce}.lock")]);
+}
+
+#[test]
 fn a_lock_file_that_was_swept_while_it_was_waited_for_is_not_taken_for_the_lock() {
     let folder = Folder::new();
     let held = folder.create("a");
