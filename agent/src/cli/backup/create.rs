@@ -1,0 +1,150 @@
+//! `thinmover backup create`
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use clap::ValueEnum;
+use jiff::SignedDuration;
+use serde::Serialize;
+
+use crate::cli::invocation::{Invocation, RepositoryArgs};
+use crate::cli::output::{Done, Report, size};
+use crate::cli::progress::Display;
+use crate::cli::signals::cancel_on_signals;
+use crate::config::Size;
+use crate::failure::Result;
+use crate::jobs::{CopyMethod, UploadReport, UploadSpec};
+use crate::stream::Progress;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// Volume (VG/LV, LV name or LV UUID), block device or image file
+    #[arg(required = true, value_name = "SOURCE")]
+    sources: Vec<String>,
+    #[command(flatten)]
+    repository: RepositoryArgs,
+    /// What to read: a thin snapshot made for the purpose, or the source itself
+    #[arg(long, value_enum, value_name = "METHOD")]
+    copy_method: Option<CopyMethodArg>,
+    /// Label to find the backup by; may be given several times
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
+    labels: Vec<(String, String)>,
+    /// How long the backup is wanted, e.g. 720h
+    #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
+    ttl: Option<SignedDuration>,
+    /// Size of an image block, 64KiB to 8MiB; what changes within one is stored as one
+    #[arg(long, value_name = "SIZE")]
+    block_size: Option<Size>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CopyMethodArg {
+    Snapshot,
+    Direct,
+}
+
+fn parse_label(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("a label is KEY=VALUE".into()),
+    }
+}
+
+fn parse_ttl(text: &str) -> std::result::Result<SignedDuration, String> {
+    let ttl: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    if ttl.is_positive() { Ok(ttl) } else { Err("a ttl is longer than nothing".into()) }
+}
+
+pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
+    let engine = invocation.engine()?;
+    let repository = invocation.repository(&args.repository)?;
+    let cancel = cancel_on_signals()?;
+    let labels: BTreeMap<_, _> = args.labels.iter().cloned().collect();
+    let mut reports = Vec::new();
+    for source in &args.sources {
+        let spec = UploadSpec {
+            source: source.clone(),
+            copy_method: args.copy_method.map(|method| match method {
+                CopyMethodArg::Snapshot => CopyMethod::Snapshot,
+                CopyMethodArg::Direct => CopyMethod::Direct,
+            }),
+            labels: labels.clone(),
+            ttl: args.ttl,
+            block_bytes: args.block_size.map(|size| size.bytes),
+        };
+        let progress = Progress::default();
+        let display = Display::start(invocation.progress, &progress);
+        let report = engine.upload(&repository, &spec, &progress, &cancel);
+        drop(display);
+        reports.push(report.map_err(|failure| match reports.len() {
+            0 => failure,
+            done => {
+                failure.context(format!(
+                    "{done} of {} backups made, then {source}",
+                    args.sources.len()
+                ))
+            }
+        })?);
+    }
+    let warnings: Vec<_> =
+        reports.iter().flat_map(|report: &UploadReport| report.warnings.clone()).collect();
+    Ok(invocation.answer(&Created(reports), &warnings))
+}
+
+/// One source answers with an object, several with an array of them.
+struct Created(Vec<UploadReport>);
+
+impl Serialize for Created {
+    fn serialize<S: serde::Serializer>(
+        &self,
+        serializer: S,
+    ) -> std::result::Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [one] => one.serialize(serializer),
+            several => several.serialize(serializer),
+        }
+    }
+}
+
+impl Report for Created {
+    fn human(&self) -> String {
+        let mut text = String::new();
+        for report in &self.0 {
+            let _ = writeln!(
+                text,
+                "Backup {} of {}\n  read   {} of {} in {:.1} s (tier {}: {})\n  stored {} for {} that was new",
+                report.id,
+                report.source,
+                size(report.read_bytes),
+                size(report.total_bytes),
+                report.seconds,
+                report.tier,
+                report.reason,
+                size(report.stored_bytes),
+                size(report.new_bytes),
+            );
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_need_a_key_and_a_value() {
+        assert_eq!(parse_label("app=db").unwrap(), ("app".into(), "db".into()));
+        assert_eq!(parse_label("app=a=b").unwrap(), ("app".into(), "a=b".into()));
+        assert!(parse_label("app").is_err());
+        assert!(parse_label("=db").is_err());
+    }
+
+    #[test]
+    fn a_ttl_is_a_positive_time() {
+        assert_eq!(parse_ttl("720h").unwrap(), SignedDuration::from_hours(720));
+        for text in ["", "720", "0h", "-1h", "forever"] {
+            assert!(parse_ttl(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! `thinmover backup show`
+
+use super::list::{Backup, labels};
+use crate::cli::invocation::{Invocation, RepositoryArgs};
+use crate::cli::output::{Done, Report, size};
+use crate::failure::Result;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// Backup id, or enough of its beginning
+    id: String,
+    #[command(flatten)]
+    repository: RepositoryArgs,
+}
+
+pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
+    let repository = invocation.repository(&args.repository)?;
+    Ok(invocation.answer(&Backup::new(&repository.backup(&args.id)?), &[]))
+}
+
+impl Report for Backup {
+    fn human(&self) -> String {
+        let lines = [
+            ("backup", self.id.clone()),
+            ("source", self.source.clone()),
+            ("source UUID", self.source_uuid.clone().unwrap_or_else(|| "-".into())),
+            ("host", format!("{} ({})", self.host, self.host_id)),
+            ("created", self.created_at.clone()),
+            ("mode", self.mode.clone()),
+            ("tier", format!("{} ({})", self.tier, self.reason)),
+            ("size", size(self.total_bytes)),
+            ("image block", size(self.block_bytes)),
+            ("read", size(self.read_bytes)),
+            ("new", size(self.new_bytes)),
+            ("stored", size(self.stored_bytes)),
+            ("labels", labels(&self.labels)),
+            ("kept for", self.ttl.clone().unwrap_or_else(|| "ever".into())),
+            ("previous", self.previous.clone().unwrap_or_else(|| "-".into())),
+        ];
+        lines.iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect()
+    }
+}

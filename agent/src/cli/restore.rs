@@ -1,0 +1,104 @@
+//! `thinmover restore`
+
+use jiff::Timestamp;
+
+use super::confirm::confirm;
+use super::invocation::{Invocation, RepositoryArgs};
+use super::output::{Done, Report, size};
+use super::progress::Display;
+use super::signals::cancel_on_signals;
+use crate::failure::{Code, Result};
+use crate::jobs::{DownloadReport, DownloadSpec, Latest, Which};
+use crate::stream::Progress;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Backup id, enough of its beginning, or `latest`
+    id: String,
+    /// Volume (VG/LV, LV name or LV UUID), block device or file; a path that does not exist becomes
+    /// a new sparse file
+    target: String,
+    #[command(flatten)]
+    repository: RepositoryArgs,
+    /// With `latest`: of this volume instead of the target's own
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// With `latest`: made by this host (name or id) instead of this one
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// With `latest`: made at or before this time, e.g. 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    as_of: Option<Timestamp>,
+    /// With `latest`: so many backups before it
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    previous: usize,
+    /// Make TARGET (VG/LV) first, as a new thin volume in this pool
+    #[arg(long, value_name = "POOL")]
+    create: Option<String>,
+    /// Overwrite what the target holds without asking
+    #[arg(long)]
+    yes: bool,
+    /// Check everything, write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
+    let engine = invocation.engine()?;
+    let repository = invocation.repository(&args.repository)?;
+    let cancel = cancel_on_signals()?;
+    let mut spec = DownloadSpec {
+        backup: match args.id.as_str() {
+            "latest" => Which::Latest(Latest {
+                source: args.source.clone(),
+                host: args.host.clone(),
+                as_of: args.as_of,
+                previous: args.previous,
+            }),
+            id => Which::Id(id.to_owned()),
+        },
+        target: args.target.clone(),
+        create_in_pool: args.create.clone(),
+        overwrite: args.yes,
+        dry_run: args.dry_run,
+    };
+    let download = |spec: &DownloadSpec| {
+        let progress = Progress::default();
+        let _display = Display::start(invocation.progress, &progress);
+        engine.download(&repository, spec, &progress, &cancel)
+    };
+    let report = match download(&spec) {
+        Err(failure) if failure.code == Code::ConfirmationNeeded => {
+            confirm(&failure.message, false)?;
+            spec.overwrite = true;
+            download(&spec)
+        }
+        done => done,
+    }?;
+    Ok(invocation.answer(&report, &report.warnings))
+}
+
+impl Report for DownloadReport {
+    fn human(&self) -> String {
+        if self.dry_run {
+            return format!(
+                "Would restore backup {} of {} ({}) to {}, which {}\n",
+                self.id,
+                self.source,
+                size(self.total_bytes),
+                self.target,
+                if self.blank { "holds only zeroes" } else { "holds data" },
+            );
+        }
+        format!(
+            "Restored backup {} of {} to {} in {:.1} s\n  wrote     {} of {}\n  discarded {}\n",
+            self.id,
+            self.source,
+            self.target,
+            self.seconds,
+            size(self.written_bytes),
+            size(self.total_bytes),
+            size(self.discarded_bytes),
+        )
+    }
+}

@@ -1,0 +1,109 @@
+//! Errors of the layers below as what a user is shown.
+
+use thinmover_lvm::{ErrorKind, LvmError, Refusal};
+use thinmover_repository::{Error as RepositoryError, StoreErrorKind};
+
+use crate::failure::{Code, Failure};
+use crate::stream::{Canceled, StreamError};
+
+impl From<LvmError> for Failure {
+    fn from(error: LvmError) -> Self {
+        let code = match &error {
+            LvmError::Ambiguous { .. } => Code::Ambiguous,
+            LvmError::Refused(refusal) => refusal_code(refusal),
+            other => match other.kind() {
+                ErrorKind::NotFound => Code::NotFound,
+                ErrorKind::Refused => Code::Busy,
+                ErrorKind::Invalid => Code::Usage,
+                ErrorKind::Permission => Code::PermissionDenied,
+                ErrorKind::Failed => Code::Failed,
+            },
+        };
+        let failure = Self::from_error(code, &error);
+        match code {
+            Code::NotFound => {
+                failure.hint("`thinmover volumes` and `thinmover pools` list what is there")
+            }
+            Code::Ambiguous => failure.hint("name it as VG/LV or by its UUID"),
+            Code::PermissionDenied => failure.hint("run as root"),
+            _ => failure,
+        }
+    }
+}
+
+fn refusal_code(refusal: &Refusal) -> Code {
+    match refusal {
+        Refusal::PoolPastLimit { .. } | Refusal::PoolUnhealthy { .. } | Refusal::Group { .. } => {
+            Code::Guard
+        }
+        Refusal::InUse { .. } | Refusal::Mounted { .. } => Code::Busy,
+        Refusal::NameTaken { .. } => Code::Exists,
+        _ => Code::Unsuitable,
+    }
+}
+
+impl From<RepositoryError> for Failure {
+    fn from(error: RepositoryError) -> Self {
+        let code = repository_code(&error);
+        let failure = Self::from_error(code, &error);
+        match code {
+            Code::NotFound => failure.hint("`thinmover backup list` shows what there is"),
+            Code::NoSpace => {
+                failure.hint("nothing of this backup is listed; make room and try again")
+            }
+            _ => failure,
+        }
+    }
+}
+
+fn repository_code(error: &RepositoryError) -> Code {
+    match error {
+        RepositoryError::Store(error) => match error.kind {
+            StoreErrorKind::NotFound => Code::Damaged,
+            StoreErrorKind::NoSpace => Code::NoSpace,
+            StoreErrorKind::PermissionDenied => Code::PermissionDenied,
+            _ => Code::Failed,
+        },
+        RepositoryError::UnsupportedUrl { .. } | RepositoryError::InvalidInput(_) => Code::Usage,
+        RepositoryError::NotARepository { .. } | RepositoryError::BackupNotFound { .. } => {
+            Code::NotFound
+        }
+        RepositoryError::AlreadyInitialised { .. } => Code::Exists,
+        RepositoryError::NewerFormat { .. } | RepositoryError::CollectionInProgress { .. } => {
+            Code::NewerFormat
+        }
+        RepositoryError::WrongPassphrase { .. } => Code::WrongPassphrase,
+        RepositoryError::Damaged { .. } | RepositoryError::BlockMissing { .. } => Code::Damaged,
+        RepositoryError::AmbiguousBackup { .. } => Code::Ambiguous,
+        RepositoryError::Canceled => Code::Canceled,
+        _ => Code::Failed,
+    }
+}
+
+impl From<Canceled> for Failure {
+    fn from(canceled: Canceled) -> Self {
+        match canceled {
+            Canceled::Asked { .. } => Self::from_error(Code::Canceled, &canceled),
+            Canceled::PoolLimit { .. } => Self::from_error(Code::Guard, &canceled)
+                .hint("extend the pool or remove volumes, then try again"),
+        }
+    }
+}
+
+impl From<StreamError> for Failure {
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::Canceled(canceled) => canceled.into(),
+            StreamError::Repository(error) => error.into(),
+            StreamError::Block { ref source, .. } => {
+                Self::from_error(repository_code(source), &error)
+            }
+            StreamError::Write { ref source, .. }
+                if source.kind() == std::io::ErrorKind::StorageFull =>
+            {
+                Self::from_error(Code::NoSpace, &error)
+            }
+            _ => Self::from_error(Code::Failed, &error),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What this host remembers of each volume: the last backup it committed. A repository that no
+//! longer has it was rolled back or pruned behind our back, and the next upload says so.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The version of the file this build writes; a newer one is not read.
+const VERSION: u32 = 1;
+
+/// `STATE_DIR/last-backups/VOLUME.json`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LastBackup {
+    version: u32,
+    /// The repository's id.
+    pub(super) repository: String,
+    /// The backup's id.
+    pub(super) backup: String,
+}
+
+impl LastBackup {
+    pub(super) fn new(repository: String, backup: String) -> Self {
+        Self { version: VERSION, repository, backup }
+    }
+
+    /// What is remembered of the volume with this identity; nothing when it cannot be read, since
+    /// no decision but a warning hangs on it.
+    pub(super) fn read(state_dir: &Path, volume: &str) -> Option<Self> {
+        let text = fs::read_to_string(path(state_dir, volume)).ok()?;
+        serde_json::from_str::<Self>(&text).ok().filter(|last| last.version <= VERSION)
+    }
+
+    /// Remembers it durably in place of what was remembered before.
+    pub(super) fn write(&self, state_dir: &Path, volume: &str) -> std::io::Result<()> {
+        let path = path(state_dir, volume);
+        let folder = path.parent().ok_or(ErrorKind::InvalidInput)?;
+        fs::create_dir_all(folder)?;
+        let temporary = folder.join(format!(".{}", Uuid::new_v4()));
+        let mut file = fs::File::create_new(&temporary)?;
+        file.write_all(serde_json::to_string(self)?.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&temporary, &path)?;
+        fs::File::open(folder)?.sync_all()
+    }
+}
+
+fn path(state_dir: &Path, volume: &str) -> PathBuf {
+    // A path as identity holds slashes; a UUID has none to replace.
+    let name = volume.replace('%', "%25").replace('/', "%2F");
+    state_dir.join("last-backups").join(format!("{name}.json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_one_is_remembered_by_volume() {
+        let state = tempfile::tempdir().unwrap();
+        let (first, second) =
+            (LastBackup::new("r".into(), "1".into()), LastBackup::new("r".into(), "2".into()));
+        for volume in ["uuid", "/var/lib/disk.img"] {
+            assert_eq!(LastBackup::read(state.path(), volume), None);
+            first.write(state.path(), volume).unwrap();
+            second.write(state.path(), volume).unwrap();
+            assert_eq!(LastBackup::read(state.path(), volume), Some(second.clone()));
+        }
+        assert_eq!(fs::read_dir(state.path().join("last-backups")).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn one_of_a_newer_version_is_not_read() {
+        let state = tempfile::tempdir().unwrap();
+        let newer = LastBackup { version: VERSION + 1, ..LastBackup::new("r".into(), "1".into()) };
+        newer.write(state.path(), "uuid").unwrap();
+        assert_eq!(LastBackup::read(state.path(), "uuid"), None);
+    }
+}

@@ -1,0 +1,318 @@
+//! An upload: what is read, and what is kept of it in the repository.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use thinmover_io::DirectFile;
+use thinmover_lvm::{Place, Purpose, Snapshot, Volume, direct};
+use thinmover_repository::{
+    BLOCK_BYTES_DEFAULT, Domain, ManifestDraft, Repository, Source, UploadLimits, VolumeKey,
+};
+use uuid::Uuid;
+
+use super::engine::{Engine, lock_file};
+use super::last_backup::LastBackup;
+use super::pool_watch::PoolWatch;
+use crate::failure::{Code, Failure, Result, chain};
+use crate::stream::{self, Cancel, Progress};
+
+/// What is asked of an upload.
+#[derive(Clone, Debug)]
+pub(crate) struct UploadSpec {
+    /// `VG/LV`, an LV name or UUID, or a path.
+    pub(crate) source: String,
+    /// A snapshot for an LV and the thing itself for any other path, when not given.
+    pub(crate) copy_method: Option<CopyMethod>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) ttl: Option<SignedDuration>,
+    /// Size of an image block in bytes.
+    pub(crate) block_bytes: Option<u64>,
+}
+
+/// What is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CopyMethod {
+    /// A thin snapshot, made for the job and removed with it.
+    Snapshot,
+    /// The source itself; whoever asks for it keeps it from changing meanwhile.
+    Direct,
+}
+
+/// What an upload did.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UploadReport {
+    /// The backup's id.
+    pub(crate) id: String,
+    pub(crate) job: Uuid,
+    pub(crate) source: String,
+    pub(crate) source_uuid: Option<String>,
+    /// The host's id.
+    pub(crate) host: String,
+    pub(crate) tier: String,
+    pub(crate) reason: String,
+    pub(crate) total_bytes: u64,
+    pub(crate) read_bytes: u64,
+    pub(crate) new_bytes: u64,
+    pub(crate) stored_bytes: u64,
+    pub(crate) seconds: f64,
+    /// How long making the snapshot took: the origin's filesystem was frozen for a part of this.
+    pub(crate) freeze_millis: u128,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// The one tier so far: every byte is read.
+const TIER_FULL: &str = "full";
+
+/// What is read, and what the backup says of it.
+struct Opened {
+    file: DirectFile,
+    source: Source,
+    /// When its content is from.
+    taken_at: Timestamp,
+    /// Why the tier is what it is.
+    reason: &'static str,
+    frozen: Duration,
+}
+
+impl Engine {
+    /// Makes one backup. Whatever happens, nothing of the job is left on the host.
+    ///
+    /// # Errors
+    /// What happened, to what, and what to do next; no backup is listed then.
+    pub(crate) fn upload(
+        &self,
+        repository: &Repository,
+        spec: &UploadSpec,
+        progress: &Progress,
+        cancel: &Cancel,
+    ) -> Result<UploadReport> {
+        let job = Upload {
+            engine: self,
+            repository,
+            spec,
+            progress,
+            cancel,
+            id: Uuid::new_v4(),
+            started: Instant::now(),
+        };
+        progress.set_phase("preparing");
+        let method = spec.copy_method;
+        match self.place(&spec.source)? {
+            Place::Volume(volume) if method != Some(CopyMethod::Direct) => job.snapshot(&volume),
+            Place::Volume(volume) => Err(Failure::new(
+                Code::Unsuitable,
+                format!("{} is a logical volume and is read by a snapshot only", volume.alias()),
+            )
+            .hint("leave --copy-method out")),
+            Place::Path(path) if method == Some(CopyMethod::Snapshot) => Err(Failure::new(
+                Code::Unsuitable,
+                format!(
+                    "{} is not a logical volume, no snapshot of it can be made",
+                    path.display()
+                ),
+            )
+            .hint("use --copy-method direct, and keep it from changing meanwhile")),
+            Place::Path(path) => job.direct(&path),
+        }
+    }
+}
+
+struct Upload<'a> {
+    engine: &'a Engine,
+    repository: &'a Repository,
+    spec: &'a UploadSpec,
+    progress: &'a Progress,
+    cancel: &'a Cancel,
+    id: Uuid,
+    started: Instant,
+}
+
+impl Upload<'_> {
+    /// Reads a thin volume by way of a snapshot that lives no longer than this call.
+    fn snapshot(&self, volume: &Volume) -> Result<UploadReport> {
+        let lvm = &self.engine.lvm;
+        let mut warnings = self.engine.recover()?;
+        let _lock = lvm.lock_volume(&volume.uuid)?;
+        self.cancel.check()?;
+        let pool = self.engine.pool_of(volume)?;
+        let limits = self.engine.settings.pool_limits;
+        self.progress.set_phase("making a snapshot");
+        let purpose = Purpose::Job { id: self.id.to_string() };
+        let mut snapshot = lvm.create_snapshot(volume, purpose, &limits)?;
+        let taken_at = Timestamp::now();
+
+        // Between here and `remove` nothing may return early, so that a snapshot which cannot be
+        // removed is told of.
+        let watch = PoolWatch::start(lvm, &pool, limits, self.cancel);
+        let report = self.read_snapshot(&mut snapshot, volume, taken_at);
+        drop(watch);
+        self.progress.set_phase("removing the snapshot");
+        let name = format!("{}/{}", volume.vg, snapshot.name());
+        let removed = snapshot.remove().map_err(|error| {
+            format!(
+                "snapshot {name} could not be removed ({}); the next job tries again",
+                chain(&error)
+            )
+        });
+        let mut report = match (report, removed) {
+            (Ok(report), removed) => {
+                warnings.extend(removed.err());
+                report
+            }
+            (Err(failure), Ok(())) => return Err(failure),
+            (Err(mut failure), Err(left)) => {
+                failure.message = format!("{}; also, {left}", failure.message);
+                return Err(failure);
+            }
+        };
+        report.warnings.append(&mut warnings);
+        report.seconds = self.started.elapsed().as_secs_f64();
+        Ok(report)
+    }
+
+    fn read_snapshot(
+        &self,
+        snapshot: &mut Snapshot,
+        volume: &Volume,
+        taken_at: Timestamp,
+    ) -> Result<UploadReport> {
+        let frozen = snapshot.created_in();
+        let file = snapshot.open()?;
+        let file = DirectFile::new(file)
+            .map_err(|error| Failure::new(Code::Failed, format!("the snapshot: {error}")))?;
+        self.store(Opened {
+            file,
+            source: Source {
+                uuid: Some(volume.uuid.to_string()),
+                vg_uuid: Some(volume.vg_uuid.to_string()),
+                ..self.source(volume.alias())
+            },
+            taken_at,
+            reason: "mappings-not-read",
+            frozen,
+        })
+    }
+
+    /// Reads a block device or an image file itself.
+    fn direct(&self, path: &Path) -> Result<UploadReport> {
+        let failed = |error| Failure::new(Code::Failed, format!("{}: {error}", path.display()));
+        let path = std::path::absolute(path).map_err(failed)?;
+        let name = path.to_str().map(str::to_owned).ok_or_else(|| {
+            Failure::new(Code::Unsuitable, format!("{} is not UTF-8", path.display()))
+        })?;
+        let opened = direct::open_source(&path)?;
+        let _lock = lock_file(opened.file.try_clone().map_err(failed)?, &path)?;
+        let file = DirectFile::new(opened.file).map_err(failed)?;
+        self.store(Opened {
+            file,
+            source: self.source(name),
+            taken_at: Timestamp::now(),
+            reason: "copy-method-direct",
+            frozen: Duration::ZERO,
+        })
+    }
+
+    fn source(&self, name: String) -> Source {
+        let host = &self.engine.host;
+        Source { host: host.id.to_string(), hostname: host.name.clone(), name, ..Source::default() }
+    }
+
+    /// Runs the data path and commits.
+    fn store(&self, opened: Opened) -> Result<UploadReport> {
+        let Opened { file, source, taken_at, reason, frozen } = opened;
+        // A volume is known by its UUID, anything else on this host by its path.
+        let identity = source.uuid.clone().unwrap_or_else(|| source.name.clone());
+        let settings = &self.engine.settings;
+        let mut warnings = Vec::new();
+        let previous = self.previous(&identity, &mut warnings)?;
+        let limits = UploadLimits {
+            index_memory_bytes: settings.index_memory_bytes,
+            ..UploadLimits::default()
+        };
+        let domain = Domain(source.host.clone());
+        let volume = VolumeKey(format!("{}/{identity}", source.host));
+        let upload = self.repository.begin_upload(&domain, &volume, limits)?;
+        self.progress.set_total_bytes(file.size_bytes());
+        self.progress.set_phase("uploading");
+        let block_bytes = self.spec.block_bytes.map_or(BLOCK_BYTES_DEFAULT, |bytes| {
+            // What does not fit is outside the format's bounds, which the repository names.
+            u32::try_from(bytes).unwrap_or(u32::MAX)
+        });
+        let uploaded = stream::upload(
+            &file,
+            block_bytes,
+            &upload,
+            &settings.limits,
+            self.progress,
+            self.cancel,
+        )?;
+        warnings.extend(upload.warnings().iter().cloned());
+        if upload.is_deduplication_limited() {
+            warnings.push(
+                "the repository knows more blocks than data_path.index_memory holds: some blocks \
+                 were stored again"
+                    .to_owned(),
+            );
+        }
+        self.progress.set_phase("committing");
+        let manifest = upload.commit(ManifestDraft {
+            source,
+            created_at: taken_at,
+            tier: TIER_FULL.to_owned(),
+            reason: reason.to_owned(),
+            image: uploaded.image,
+            mapped: None,
+            read_bytes: uploaded.read_bytes,
+            labels: self.spec.labels.clone(),
+            ttl: self.spec.ttl.map(|ttl| format!("{ttl:#}")),
+            previous,
+        })?;
+        let last = LastBackup::new(self.repository_id(), manifest.id.clone());
+        if let Err(error) = last.write(&settings.state_dir, &identity) {
+            warnings.push(format!("the backup is made, but this host cannot note it: {error}"));
+        }
+        Ok(UploadReport {
+            id: manifest.id,
+            job: self.id,
+            source: manifest.source.name,
+            source_uuid: manifest.source.uuid,
+            host: manifest.source.host,
+            tier: manifest.tier,
+            reason: manifest.reason,
+            total_bytes: manifest.total_bytes,
+            read_bytes: manifest.read_bytes,
+            new_bytes: manifest.new_bytes,
+            stored_bytes: manifest.stored_bytes,
+            seconds: self.started.elapsed().as_secs_f64(),
+            freeze_millis: frozen.as_millis(),
+            warnings,
+        })
+    }
+
+    /// The volume's last backup in this repository, and a warning if the repository lost it.
+    fn previous(&self, identity: &str, warnings: &mut Vec<String>) -> Result<Option<String>> {
+        let last = LastBackup::read(&self.engine.settings.state_dir, identity)
+            .filter(|last| last.repository == self.repository_id());
+        let Some(last) = last else { return Ok(None) };
+        match self.repository.backup(&last.backup) {
+            Ok(manifest) => Ok(Some(manifest.id)),
+            Err(thinmover_repository::Error::BackupNotFound { .. }) => {
+                warnings.push(format!(
+                    "the repository no longer has backup {}, this host's last one of {identity}: \
+                     it was deleted, or the repository was rolled back",
+                    last.backup
+                ));
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn repository_id(&self) -> String {
+        Uuid::from_bytes(self.repository.descriptor().id).simple().to_string()
+    }
+}

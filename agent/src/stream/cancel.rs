@@ -1,0 +1,46 @@
+//! Ending a job from outside.
+
+use std::sync::{Arc, OnceLock};
+
+/// Shared by everything that works for one job; whoever must end the job says why, once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cancel(Arc<OnceLock<Canceled>>);
+
+/// Why a job was ended before it was done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Canceled {
+    #[error("canceled by {by}")]
+    Asked {
+        /// Who asked, e.g. a signal's name.
+        by: String,
+    },
+    #[error("ended to protect the thin pool: {reason}")]
+    PoolLimit { reason: String },
+}
+
+impl Cancel {
+    /// Asks the job to end. The first reason stays.
+    pub(crate) fn cancel(&self, reason: Canceled) {
+        let _ = self.0.set(reason);
+    }
+
+    /// An error once [`cancel`](Self::cancel) was called.
+    pub(crate) fn check(&self) -> Result<(), Canceled> {
+        self.0.get().cloned().map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_reason_stays() {
+        let cancel = Cancel::default();
+        assert_eq!(cancel.check(), Ok(()));
+        let first = Canceled::PoolLimit { reason: "data at 95 %".into() };
+        cancel.clone().cancel(first.clone());
+        cancel.cancel(Canceled::Asked { by: "SIGINT".into() });
+        assert_eq!(cancel.check(), Err(first));
+    }
+}

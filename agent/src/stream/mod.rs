@@ -1,0 +1,47 @@
+//! The data path: a volume's bytes into a repository, and back.
+//!
+//! ```text
+//! upload    ranges ─ readers ─ workers: hole? id, known?, compress, seal ─ packs
+//!                                  └─ ids, put back in order ─ image tree
+//! download  image tree ─ pack ranges ─ writers: open, verify, merge ─ aligned writes
+//! ```
+//!
+//! It is handed open files and a repository and nothing else of the host: no path, no LVM. Stages
+//! are threads joined by bounded channels; what is in flight is bounded by [`Limits`], whatever the
+//! volume's size. The first error ends every stage, and every thread is joined before a call returns.
+
+mod cancel;
+mod download;
+mod hole;
+mod limits;
+mod progress;
+mod upload;
+mod writer;
+
+pub(crate) use cancel::{Cancel, Canceled};
+pub(crate) use download::{Download, download};
+pub(crate) use hole::is_hole;
+pub(crate) use limits::Limits;
+pub(crate) use progress::Progress;
+pub(crate) use upload::upload;
+
+use thinmover_repository::Error as RepositoryError;
+
+/// Why the data path stopped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StreamError {
+    #[error("cannot read {length} bytes at offset {offset} of the source")]
+    Read { offset: u64, length: usize, source: std::io::Error },
+    #[error("cannot write {length} bytes at offset {offset} of the target")]
+    Write { offset: u64, length: usize, source: std::io::Error },
+    #[error("cannot restore {length} bytes at offset {offset} of the volume")]
+    Block { offset: u64, length: u64, source: RepositoryError },
+    #[error("cannot make the target durable")]
+    Sync { source: std::io::Error },
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    #[error(transparent)]
+    Canceled(#[from] Canceled),
+    #[error("a thread of the data path ended early without saying why")]
+    Lost,
+}
