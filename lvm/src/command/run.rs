@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, Read};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -129,6 +129,8 @@ impl Run<'_> {
             .env("LC_ALL", "C")
             .env("PATH", SEARCH_PATH)
             .env("TZ", "UTC")
+            // Ctrl-C is for us to answer, in order; LVM must not be interrupted on the way.
+            .process_group(0)
             .stdin(self.stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -270,14 +272,6 @@ impl CommandError {
     /// up: LVM also says "failed" when all but the last step is done.
     pub(crate) fn may_have_acted(&self) -> bool {
         matches!(self, Self::Failed { .. } | Self::TimedOut { .. } | Self::Output { .. })
-    }
-
-    /// Whether the program was ended by a signal from outside.
-    pub fn killed_by_signal(&self) -> Option<i32> {
-        match self {
-            Self::Failed { status, .. } => status.signal(),
-            _ => None,
-        }
     }
 }
 
