@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreErrorKind};
 
 /// The result of everything in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -152,7 +152,19 @@ impl Error {
 
     /// Whether the store has no room left.
     pub fn is_no_space(&self) -> bool {
-        matches!(self, Self::Store(StoreError { kind: crate::store::StoreErrorKind::NoSpace, .. }))
+        matches!(self, Self::Store(StoreError { kind: StoreErrorKind::NoSpace, .. }))
+    }
+
+    /// Whether a create that failed so has certainly created nothing.
+    pub(crate) fn is_definite(&self) -> bool {
+        use StoreErrorKind::{InvalidKey, NoSpace, NotFound, PermissionDenied};
+        matches!(
+            self,
+            Self::Store(StoreError {
+                kind: InvalidKey | NoSpace | NotFound | PermissionDenied,
+                ..
+            })
+        )
     }
 }
 

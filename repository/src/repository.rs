@@ -78,13 +78,22 @@ impl Repository {
         let keys = RepositoryKeys::new(random_secret()?);
         let descriptor = Descriptor::new(random()?, options.encryption);
         let slot = seal_slot(&descriptor.id, keys.master(), passphrase, options.passphrase_cost)?;
-        upload::create(&*store, "slot", &names::slot(&random()?), &slot)?;
+        let slot_key = names::slot(&random()?);
+        upload::create(&*store, "slot", &slot_key, &slot)?;
         // The config makes it a repository: last, and only one of two that race creates it.
         let config = descriptor.to_bytes(&keys)?;
-        match upload::create(&*store, "config", CONFIG, &config)? {
-            Creation::Created => Ok(Self { store, descriptor, keys: Arc::new(keys) }),
-            Creation::AlreadyExists => Err(taken(CONFIG.to_owned())),
-        }
+        let error = match upload::create(&*store, "config", CONFIG, &config) {
+            Ok(Creation::Created) => {
+                return Ok(Self { store, descriptor, keys: Arc::new(keys) });
+            }
+            Ok(Creation::AlreadyExists) => taken(CONFIG.to_owned()),
+            Err(error) if error.is_definite() => error,
+            Err(error) => return Err(error),
+        };
+        // There is no config that goes with the slot, and there will be none. What is left of it
+        // is refused by the next init.
+        let _ = store.delete(&slot_key);
+        Err(error)
     }
 
     /// Opens a repository with a passphrase.

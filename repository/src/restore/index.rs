@@ -70,6 +70,7 @@ pub(crate) struct DomainIndex {
 struct Cache {
     /// Most recently used first.
     runs: VecDeque<(ContainerRef, Arc<Run>)>,
+    bytes: usize,
     /// Index objects that could not be read, and why.
     damaged: HashMap<ContainerRef, String>,
 }
@@ -127,13 +128,10 @@ impl DomainIndex {
 
     /// What is in memory first: the window before is the best guess for this one.
     fn lookup_order(&self) -> Vec<IndexObject> {
-        let cached: Vec<ContainerRef> =
-            self.lock().runs.iter().map(|(container, _)| *container).collect();
-        let rank = |object: &IndexObject| {
-            cached.iter().position(|container| *container == object.container).unwrap_or(usize::MAX)
-        };
+        let ranks: HashMap<ContainerRef, usize> =
+            self.lock().runs.iter().map(|(container, _)| *container).zip(0..).collect();
         let mut order = self.objects.clone();
-        order.sort_by_cached_key(rank);
+        order.sort_by_key(|object| ranks.get(&object.container).copied().unwrap_or(usize::MAX));
         order
     }
 
@@ -171,12 +169,12 @@ impl DomainIndex {
 
     fn insert(&self, container: ContainerRef, run: Arc<Run>) {
         let mut cache = self.lock();
+        cache.bytes += run.memory_bytes();
         cache.runs.push_front((container, run));
-        let total = |runs: &VecDeque<(ContainerRef, Arc<Run>)>| {
-            runs.iter().map(|(_, run)| run.memory_bytes()).sum::<usize>()
-        };
-        while cache.runs.len() > 1 && total(&cache.runs) > self.cache_bytes {
-            cache.runs.pop_back();
+        while cache.bytes > self.cache_bytes && cache.runs.len() > 1 {
+            if let Some((_, oldest)) = cache.runs.pop_back() {
+                cache.bytes -= oldest.memory_bytes();
+            }
         }
     }
 

@@ -60,7 +60,8 @@ impl StreamWriter {
     }
 }
 
-/// Takes the blocks beforehand: a full disk shows at once and the file is in few pieces.
+/// Takes the blocks beforehand, so that the file is in few pieces. Where there is not room for all of
+/// it the writes will tell whether there is room enough.
 fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     let Ok(length) = i64::try_from(bytes) else { return Ok(()) };
     if length == 0 {
@@ -68,6 +69,7 @@ fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     }
     match fallocate(file, FallocateFlags::empty(), 0, length) {
         Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
+        Err(Errno::ENOSPC | Errno::EDQUOT) => file.set_len(0),
         Err(error) => Err(error.into()),
     }
 }

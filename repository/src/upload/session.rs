@@ -25,6 +25,8 @@ pub struct UploadLimits {
     pub index_memory_bytes: usize,
     /// New entries held until they are written out as an index object; at most 131,072.
     pub session_entries: usize,
+    /// New blobs of at most so much in all go into the index object and need no pack; at most 4 MiB.
+    pub embedded_bytes: usize,
     /// zstd's level.
     pub compression_level: i32,
 }
@@ -32,7 +34,12 @@ pub struct UploadLimits {
 impl Default for UploadLimits {
     fn default() -> Self {
         // 48 MiB know about 2.3 million blocks: 580 GiB at 256 KiB. 65,536 entries: 16 GiB.
-        Self { index_memory_bytes: 48 << 20, session_entries: 65_536, compression_level: 1 }
+        Self {
+            index_memory_bytes: 48 << 20,
+            session_entries: 65_536,
+            embedded_bytes: SEGMENT_BYTES,
+            compression_level: 1,
+        }
     }
 }
 
@@ -238,7 +245,7 @@ impl Upload {
     pub(super) fn take_remainder(&self, segment: Segment) -> Result<Option<Segment>> {
         let mut state = self.lock();
         let rest = &mut state.remainder;
-        if rest.len() + segment.len() <= SEGMENT_BYTES
+        if rest.len() + segment.len() <= self.limits.embedded_bytes.min(SEGMENT_BYTES)
             && rest.blobs() + segment.blobs() <= SEGMENT_BLOBS
         {
             rest.append(segment)?;

@@ -1,0 +1,83 @@
+//! Which backups are shown.
+
+use thinmover_repository::{Domain, Error, Filter};
+
+use super::support::*;
+
+#[test]
+fn filters_must_all_agree() {
+    let (_dir, repository) = directory_repository();
+    back_up(&repository, "vg0/a", &text(1, BLOCK)).unwrap();
+    back_up(&repository, "vg0/b", &text(1, BLOCK)).unwrap();
+    let names = |filter: Filter| -> Vec<String> {
+        let mut names: Vec<_> =
+            repository.backups(&filter).unwrap().live.into_iter().map(|b| b.source.name).collect();
+        names.sort();
+        names
+    };
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(names(Filter::default()), ["vg0/a", "vg0/b"]);
+    assert_eq!(names(Filter { source: some("vg0/b"), ..Filter::default() }), ["vg0/b"]);
+    assert_eq!(names(Filter { host: some("host-1"), ..Filter::default() }).len(), 2);
+    assert!(names(Filter { host: some("host-2"), ..Filter::default() }).is_empty());
+    let domain = |name: &str| Filter { domain: Some(Domain(name.into())), ..Filter::default() };
+    assert_eq!(names(domain("host-1")).len(), 2);
+    assert!(names(domain("host-2")).is_empty());
+    let none = Filter { host: some("host-2"), source: some("vg0/a"), domain: None };
+    assert!(names(none).is_empty());
+}
+
+#[test]
+fn an_id_is_found_by_any_prefix_that_is_its_alone() {
+    let (_dir, repository) = directory_repository();
+    let backups: Vec<_> =
+        (0..17).map(|_| back_up(&repository, "vg0/a", &text(1, BLOCK)).unwrap()).collect();
+    for backup in &backups {
+        assert_eq!(repository.backup(&backup.id).unwrap(), *backup);
+    }
+    // Of seventeen ids two begin with the same hex digit.
+    let ambiguous = "0123456789abcdef"
+        .chars()
+        .filter(|digit| {
+            let found = repository.backup(&digit.to_string());
+            matches!(found, Err(Error::AmbiguousBackup { matches, .. }) if matches > 1)
+        })
+        .count();
+    assert!(ambiguous >= 1);
+    for id in ["", "zz", "../x", &"0".repeat(33)] {
+        assert!(matches!(repository.backup(id), Err(Error::BackupNotFound { .. })), "{id:?}");
+    }
+}
+
+#[test]
+fn a_damaged_manifest_hides_no_other_and_can_be_deleted() {
+    let memory = MemoryStore::default();
+    let repository = init(memory.clone());
+    let whole = back_up(&repository, "vg0/a", &text(1, BLOCK)).unwrap();
+    let broken = back_up(&repository, "vg0/b", &text(1, BLOCK)).unwrap();
+    let key =
+        memory.keys().into_iter().find(|k| k.contains("/outcome/") && k.ends_with(&broken.id));
+    memory.change(&key.unwrap(), |bytes| bytes[60] ^= 1);
+    let backups = repository.backups(&Filter::default()).unwrap();
+    assert_eq!(backups.live, [whole]);
+    assert_eq!(backups.damaged.len(), 1);
+    assert_eq!(backups.damaged[0].id(), broken.id);
+    assert!(matches!(repository.backup(&broken.id), Err(Error::Damaged { .. })));
+    repository.delete_damaged(&backups.damaged[0]).unwrap();
+    assert!(repository.backups(&Filter::default()).unwrap().damaged.is_empty());
+}
+
+#[test]
+fn an_outcome_moved_elsewhere_does_not_open() {
+    let memory = MemoryStore::default();
+    let repository = init(memory.clone());
+    let first = back_up(&repository, "vg0/a", &text(1, BLOCK)).unwrap();
+    let second = back_up(&repository, "vg0/b", &text(2, BLOCK)).unwrap();
+    let key = |id: &str| {
+        memory.keys().into_iter().find(|k| k.contains("/outcome/") && k.ends_with(id)).unwrap()
+    };
+    let bytes = memory.bytes(&key(&first.id));
+    memory.change(&key(&second.id), |target| *target = bytes);
+    assert!(matches!(repository.backup(&second.id), Err(Error::Damaged { .. })));
+    assert_eq!(repository.backup(&first.id).unwrap(), first);
+}

@@ -1,0 +1,151 @@
+//! The order of requests, which is what the commit's safety rests on.
+
+use std::sync::Arc;
+
+use thinmover_repository::{Domain, Error, UploadLimits, VolumeKey};
+
+use super::support::*;
+
+fn recorded() -> (RecordingStore, thinmover_repository::Repository, tempfile::TempDir) {
+    let (dir, store) = directory_store();
+    let store = RecordingStore::new(store);
+    let repository = init(store.clone());
+    store.take();
+    (store, repository, dir)
+}
+
+const BEGIN: [&str; 4] = ["create session", "list gen", "list gen", "list index"];
+
+#[test]
+fn init_creates_the_config_last() {
+    let (_dir, store) = directory_store();
+    let store = RecordingStore::new(store);
+    init(store.clone());
+    assert_eq!(store.take(), ["list ", "create slot", "create config"]);
+}
+
+#[test]
+fn a_small_upload_is_one_object_beside_its_marks_and_manifest() {
+    let (store, repository, _dir) = recorded();
+    back_up(&repository, "vg0/a", &[noise(1, 3 << 20), text(1, BLOCK)].concat()).unwrap();
+    let mut expected = BEGIN.to_vec();
+    expected.extend(["create index", "create outcome", "create ack"]);
+    assert_eq!(store.take(), expected);
+}
+
+#[test]
+fn an_unchanged_volume_stores_only_its_manifest() {
+    let (store, repository, _dir) = recorded();
+    let image = [noise(1, BLOCK), text(1, BLOCK)].concat();
+    let first = back_up(&repository, "vg0/a", &image).unwrap();
+    store.take();
+    let second = back_up(&repository, "vg0/a", &image).unwrap();
+    let requests: Vec<_> = store.take().into_iter().filter(|r| !r.starts_with("get")).collect();
+    let mut expected = BEGIN.to_vec();
+    expected.extend(["create outcome", "create ack"]);
+    assert_eq!(requests, expected);
+    assert_eq!((second.new_bytes, second.stored_bytes), (0, 0));
+    assert_eq!(second.image, first.image);
+    assert_ne!(second.id, first.id);
+}
+
+#[test]
+fn packs_come_before_the_index_that_names_them_and_all_before_the_manifest() {
+    let (store, repository, _dir) = recorded();
+    let limits = UploadLimits { session_entries: 600, ..UploadLimits::default() };
+    back_up_with(&repository, "vg0/a", &noise(1, 80 << 20), limits).unwrap();
+    let requests = store.take();
+    assert_eq!(&requests[..4], BEGIN);
+    let created: Vec<&str> = requests[4..].iter().map(String::as_str).collect();
+    // Two packs of 32 MiB hold more than 600 blocks of 64 KiB: an index of their own.
+    let expected = [
+        "create pack",
+        "create pack",
+        "create index",
+        "create pack",
+        "create index",
+        "create outcome",
+        "create ack",
+    ];
+    assert_eq!(created, expected);
+}
+
+#[test]
+fn an_upload_dropped_lists_nothing_and_sends_nothing_more() {
+    let (store, repository, _dir) = recorded();
+    let (domain, volume) = (Domain("host-1".into()), VolumeKey("v".into()));
+    let upload = repository.begin_upload(&domain, &volume, UploadLimits::default()).unwrap();
+    let mut packer = upload.packer().unwrap();
+    for seed in 0..200 {
+        packer.store_block(&noise(seed, BLOCK)).unwrap();
+    }
+    drop(packer);
+    drop(upload);
+    assert_eq!(store.take(), BEGIN, "a pack that was begun is gone");
+    assert!(repository.backups(&Default::default()).unwrap().live.is_empty());
+}
+
+#[test]
+fn a_delete_is_a_mark_of_its_own() {
+    let (store, repository, _dir) = recorded();
+    let backup = back_up(&repository, "vg0/a", &text(1, BLOCK)).unwrap();
+    store.take();
+    repository.delete(&backup).unwrap();
+    assert_eq!(store.take(), ["create tomb"]);
+    assert!(matches!(repository.backup(&backup.id), Err(Error::BackupNotFound { .. })));
+    assert!(repository.backups(&Default::default()).unwrap().live.is_empty());
+    assert_eq!(repository.status().unwrap().backups, 0);
+}
+
+#[test]
+fn outcomes_are_listed_before_tombs() {
+    let (store, repository, _dir) = recorded();
+    back_up(&repository, "vg0/a", &text(1, BLOCK)).unwrap();
+    store.take();
+    repository.backups(&Default::default()).unwrap();
+    assert_eq!(store.take(), ["list ", "list outcome", "list tomb", "get outcome"]);
+}
+
+#[test]
+fn no_upload_goes_where_a_newer_version_collects() {
+    let memory = MemoryStore::default();
+    let repository = init(memory.clone());
+    let backup = back_up(&repository, "vg0/a", &text(1, BLOCK)).unwrap();
+    let domain = backup.location().domain;
+    memory.put(&format!("domain/{domain}/gen/00"), Vec::new());
+    let before = memory.keys().len();
+    let error = back_up(&repository, "vg0/a", &text(2, BLOCK)).unwrap_err();
+    assert!(matches!(error, Error::CollectionInProgress { .. }), "{error}");
+    assert_eq!(memory.keys().len(), before + 1, "the session's mark and nothing else");
+    assert!(restore(&repository, &backup).unwrap() == text(1, BLOCK), "reading goes on");
+
+    memory.remove(&format!("domain/{domain}/gen/00"));
+    memory.put(&format!("domain/{domain}/index/compacted-1"), Vec::new());
+    let error = back_up(&repository, "vg0/a", &text(2, BLOCK)).unwrap_err();
+    assert!(matches!(error, Error::NewerFormat { .. }), "{error}");
+}
+
+#[test]
+fn a_manifest_that_arrived_twice_is_a_commit_without_an_ack() {
+    let memory = MemoryStore::default();
+    let store = FaultyStore::new(Arc::new(memory.clone()), |verb, key| {
+        (verb == "create" && key.contains("/outcome/")).then_some(Fault::Twice)
+    });
+    let repository = init(store);
+    let backup = back_up(&repository, "vg0/a", &text(1, BLOCK)).unwrap();
+    assert!(is_whole(&repository, &backup));
+    assert!(!memory.keys().iter().any(|key| key.contains("/ack/")));
+}
+
+#[test]
+fn an_ack_is_sent_only_if_no_request_is_in_doubt() {
+    for kind in ["session", "pack", "index"] {
+        let memory = MemoryStore::default();
+        let store = FaultyStore::new(Arc::new(memory.clone()), move |verb, key| {
+            (verb == "create" && key.contains(&format!("/{kind}/"))).then_some(Fault::Twice)
+        });
+        let repository = init(store);
+        back_up(&repository, "vg0/a", &noise(1, 9 << 20)).unwrap();
+        assert!(!memory.keys().iter().any(|key| key.contains("/ack/")), "{kind}");
+    }
+}
