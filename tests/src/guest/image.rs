@@ -81,6 +81,10 @@ const MASKED_UNITS: &[&str] = &[
     "tmp.mount",
 ];
 
+/// Drivers that udev finds a device for and no test needs.
+const UNUSED_MODULES: &str = "blacklist kvm_amd\nblacklist kvm_intel\nblacklist evdev\n\
+blacklist button\nblacklist serio_raw\nblacklist qemu_fw_cfg\n";
+
 /// Files of the guest: path, permissions, content.
 const FILES: &[(&str, u32, &str)] = &[
     ("usr/lib/guest/agent", 0o755, include_str!("files/agent")),
@@ -93,6 +97,7 @@ const FILES: &[(&str, u32, &str)] = &[
     ),
     ("etc/initramfs-tools/conf.d/guest", 0o644, "MODULES=list\nCOMPRESS=gzip\nRESUME=none\n"),
     ("usr/share/initramfs-tools/modules.d/guest", 0o644, EARLY_MODULES),
+    ("etc/modprobe.d/guest.conf", 0o644, UNUSED_MODULES),
     // The API's group, also where a test does without the packaged sysusers file.
     ("usr/lib/sysusers.d/guest.conf", 0o644, "g thinmover -\n"),
 ];
