@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::ops::{ControlFlow, Range};
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::error::kind_of;
 use super::key::{is_valid_key, is_valid_prefix};
+use super::ranges::read_range;
 use super::stream::StreamWriter;
 use super::unnamed::{UnnamedFile, sync_directory};
 use super::{Creation, ListEntry, ObjectWriter, Store, StoreError, StoreErrorKind, StoreResult};
@@ -124,7 +125,7 @@ impl Store for DirectoryStore {
             return Err(self.error(StoreErrorKind::TooShort, "read", key));
         };
         out.resize(length, 0);
-        file.read_exact_at(out, range.start).map_err(self.io("read", key))
+        read_range(&file, range.start, out).map_err(self.io("read", key))
     }
 
     fn size(&self, key: &str) -> StoreResult<u64> {

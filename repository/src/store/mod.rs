@@ -6,6 +6,7 @@
 mod directory;
 mod error;
 mod key;
+mod ranges;
 mod stream;
 mod unnamed;
 mod url;
