@@ -6,7 +6,7 @@ use crate::report::{parse_lvs, parse_pvs, parse_system_id, parse_vgs};
 use proptest::prelude::*;
 
 /// All of them show the same volumes, made by the same script.
-const DISTRIBUTIONS: [&str; 1] = ["debian-12"];
+const DISTRIBUTIONS: [&str; 2] = ["debian-11", "debian-12"];
 
 fn fixture(path: &str) -> String {
     let path = format!("{}/fixtures/{path}", env!("CARGO_MANIFEST_DIR"));
@@ -31,7 +31,7 @@ fn a_plain_host_is_read_alike_from_every_distribution() {
         let pool = host.find_pool("vg0/pool").unwrap();
         assert_eq!(pool.health, PoolHealth::Ok);
         assert_eq!((pool.size, pool.chunk_bytes), (Bytes(512 << 20), Bytes(64 << 10)));
-        assert!(pool.data_percent.unwrap() > Percent::new(10));
+        assert!(pool.data_percent.unwrap() > Percent::new(1));
         assert!(pool.metadata_percent.unwrap() < Percent::new(50));
 
         let data = host.find_volume("vg0/data").unwrap();
@@ -81,8 +81,11 @@ fn every_group_that_must_not_be_used_says_why() {
         assert!(refusal("exported").unwrap().contains("is exported"));
         assert!(refusal("foreign").unwrap().contains("another-host"));
         let partial = refusal("partial").unwrap();
-        assert!(partial.contains("vduTHK") || distribution != "debian-12", "{partial}");
-        assert!(partial.contains("is partial"), "{partial}");
+        let missing = fixture(&format!("{folder}/pvs.json"));
+        let missing = missing.lines().find(|line| line.contains("[unknown]")).unwrap();
+        let uuid = partial.split_whitespace().nth(7).unwrap();
+        assert!(partial.contains("is partial: its devices"), "{partial}");
+        assert!(uuid.len() == 38 && missing.contains(uuid), "{partial}");
         let filled = host.find_pool("filled/pool").unwrap();
         assert_eq!(filled.health, PoolHealth::OutOfDataSpace);
         assert_eq!(filled.data_percent, Some(Percent::new(100)));

@@ -115,6 +115,31 @@ fn a_lock_file_that_was_swept_while_it_was_waited_for_is_not_taken_for_the_lock(
 }
 
 #[test]
+fn a_lock_has_one_holder_also_while_lock_files_come_and_go() {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    let folder = Folder::new();
+    fs::create_dir_all(&folder.store.folder).unwrap();
+    let nonce = Nonce::random().unwrap();
+    let (held, times) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..2000 {
+                    let Some(lock) = folder.store.lock(&nonce).unwrap() else { continue };
+                    assert!(!held.swap(true, Ordering::SeqCst), "two holders at once");
+                    times.fetch_add(1, Ordering::SeqCst);
+                    thread::yield_now();
+                    folder.store.remove_file(&nonce, ".lock").unwrap();
+                    held.store(false, Ordering::SeqCst);
+                    drop(lock);
+                }
+            });
+        }
+    });
+    assert!(times.into_inner() > 100);
+}
+
+#[test]
 fn newer_and_damaged_records_are_reported_and_kept() {
     let folder = Folder::new();
     let nonces: Vec<Nonce> = (0..6).map(|_| Nonce::random().unwrap()).collect();

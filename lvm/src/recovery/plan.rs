@@ -163,10 +163,12 @@ fn snapshot(record: &Record, body: &SnapshotBody, inventory: &Inventory, boot_id
     let mut steps = Vec::new();
     let mut ours = 0;
     if let Some(mount) = mount {
-        if let Some(found) = volume.mounts.iter().find(|found| found.path == mount.path) {
+        let this_boot = mount.boot_id == boot_id;
+        let at_path = volume.mounts.iter().find(|found| found.path == mount.path);
+        if let Some(found) = at_path.filter(|_| this_boot) {
             steps.push(Step::Unmount { path: mount.path.clone(), device: found.device });
             ours = 1;
-        } else if mount.boot_id == boot_id {
+        } else if this_boot {
             steps.push(Step::RemoveFolder { path: mount.path.clone() });
         }
     }

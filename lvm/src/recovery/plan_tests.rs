@@ -193,6 +193,12 @@ fn a_mount_of_an_earlier_boot_is_struck_off() {
 }
 
 #[test]
+fn a_mount_that_this_boot_has_no_record_of_is_left_alone() {
+    let body = with_mount(operators(), "an earlier boot", true);
+    expect_left(Body::Snapshot(body), vec![data(), mounted(ours(), MOUNT_POINT)], "in use");
+}
+
+#[test]
 fn a_mount_that_was_undone_by_hand_is_tidied_up_after() {
     let body = with_mount(operators(), BOOT, true);
     expect(
