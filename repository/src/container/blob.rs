@@ -83,3 +83,65 @@ impl<'k> BlobOpener<'k> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::Segment;
+    use crate::crypto::{Encryption, RepositoryKeys, Secret};
+    use crate::id::{BlobKind, Id};
+    use crate::names::{ContainerId, DomainId, Place};
+
+    const CONTAINER: ContainerRef = ContainerRef { place: Place::Pack, id: ContainerId([5; 32]) };
+
+    fn keys() -> DomainKeys {
+        let keys = RepositoryKeys::new(Secret::new([1; 32]));
+        keys.domain(DomainId([2; 16]), [3; 16], Encryption::default())
+    }
+
+    /// Seals `plain` as the blob `id`, whatever that says.
+    fn sealed(keys: &DomainKeys, id: Id, plain: &[u8]) -> (Entry, Vec<u8>) {
+        let mut compressor = zstd::bulk::Compressor::new(1).unwrap();
+        let (mut segment, mut entries) = (Segment::default(), Vec::new());
+        segment.push(&mut compressor, BlobKind::Data.byte(), id, plain).unwrap();
+        let key = keys.container_key(CONTAINER.id).unwrap();
+        let bytes = segment.seal(keys, &key, 64, &mut entries).unwrap().to_vec();
+        (entries[0], bytes)
+    }
+
+    fn open(
+        keys: &DomainKeys,
+        entry: &Entry,
+        bytes: &[u8],
+    ) -> std::result::Result<Vec<u8>, String> {
+        let mut plain = b"from before".to_vec();
+        let opened = BlobOpener::new(keys).unwrap().open(CONTAINER, entry, bytes, &mut plain);
+        assert!(opened.is_ok() || plain.is_empty(), "unproven bytes were handed on");
+        opened.map(|()| plain).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn well_sealed_content_under_another_id_is_refused() {
+        let keys = keys();
+        for plain in [&b"short"[..], &[7; 4096]] {
+            let id = keys.blob_id(BlobKind::Data, plain);
+            let (entry, bytes) = sealed(&keys, id, plain);
+            assert_eq!(open(&keys, &entry, &bytes).unwrap(), plain);
+            let (entry, bytes) = sealed(&keys, Id([9; 32]), plain);
+            let error = open(&keys, &entry, &bytes).unwrap_err();
+            assert!(error.contains("does not have its id"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_length_other_than_the_index_says_is_refused() {
+        let keys = keys();
+        let id = keys.blob_id(BlobKind::Data, &[7; 4096]);
+        let (entry, bytes) = sealed(&keys, id, &[7; 4096]);
+        for plain_bytes in [4095, 4097, 8 << 20] {
+            let error = open(&keys, &Entry { plain_bytes, ..entry }, &bytes).unwrap_err();
+            assert!(error.contains("length") || error.contains("decompress"), "{error}");
+        }
+        assert!(open(&keys, &entry, &bytes[..bytes.len() - 1]).unwrap_err().contains("cut off"));
+    }
+}

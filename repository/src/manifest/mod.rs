@@ -13,6 +13,8 @@ use crate::id::Id;
 use crate::image::ImageRoot;
 use crate::names::{BackupLocation, DomainId, SessionId, VolumeId};
 
+#[cfg(test)]
+pub(crate) use outcome::seal_fence;
 pub(crate) use outcome::{OUTCOME_BYTES_MAX, Outcome, open, seal};
 
 /// The version of manifests this build writes, and the newest it reads.

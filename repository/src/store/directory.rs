@@ -46,7 +46,7 @@ impl DirectoryStore {
     }
 
     fn error(&self, kind: StoreErrorKind, action: &'static str, key: &str) -> StoreError {
-        StoreError { kind, action, key: key.to_owned(), place: self.url(), source: None }
+        StoreError { kind, action, key: key.to_owned(), place: self.url(), cause: None }
     }
 
     fn io<'a>(
@@ -54,7 +54,7 @@ impl DirectoryStore {
         action: &'static str,
         key: &'a str,
     ) -> impl Fn(io::Error) -> StoreError + 'a {
-        move |source| io_error(&self.root, action, key, source)
+        move |cause| io_error(&self.root, action, key, cause)
     }
 
     /// An unnamed file in the directory that `key` belongs to, and the name it will get.
@@ -148,9 +148,10 @@ impl Store for DirectoryStore {
     }
 
     fn list_folders(&self, prefix: &str) -> StoreResult<Vec<String>> {
+        let folder = self.folder(prefix)?;
         let mut folders = Vec::new();
         let mut read = || {
-            for entry in read_dir(&self.folder(prefix).map_err(io::Error::other)?)? {
+            for entry in read_dir(&folder)? {
                 let entry = entry?;
                 if let Some(name) = visible_name(&entry)
                     && entry.file_type()?.is_dir()
@@ -202,24 +203,24 @@ struct DirectoryWriter {
 
 impl ObjectWriter for DirectoryWriter {
     fn append(&mut self, bytes: &[u8]) -> StoreResult<()> {
-        self.stream.append(bytes).map_err(|source| io_error(&self.root, "write", &self.key, source))
+        self.stream.append(bytes).map_err(|cause| io_error(&self.root, "write", &self.key, cause))
     }
 
     fn finish(self: Box<Self>) -> StoreResult<Creation> {
         self.stream
             .finish()
             .and_then(|unnamed| unnamed.publish(&self.name))
-            .map_err(|source| io_error(&self.root, "write", &self.key, source))
+            .map_err(|cause| io_error(&self.root, "write", &self.key, cause))
     }
 }
 
-fn io_error(root: &Path, action: &'static str, key: &str, source: io::Error) -> StoreError {
+fn io_error(root: &Path, action: &'static str, key: &str, cause: io::Error) -> StoreError {
     StoreError {
-        kind: kind_of(&source),
+        kind: kind_of(&cause),
         action,
         key: key.to_owned(),
         place: format!("file://{}", root.display()),
-        source: Some(source),
+        cause: Some(cause),
     }
 }
 

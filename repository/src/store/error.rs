@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 /// A request that a store did not answer with success.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {key} in {place}: {}", describe(.kind, .source))]
+#[error("cannot {action} {key} in {place}: {}", describe(.kind, .cause))]
 pub struct StoreError {
     /// What the caller may want to tell apart.
     pub kind: StoreErrorKind,
@@ -16,9 +16,8 @@ pub struct StoreError {
     pub key: String,
     /// The store's address, or the file's path.
     pub place: String,
-    /// The system's reason.
-    #[source]
-    pub source: Option<io::Error>,
+    /// The system's reason; the message ends with it.
+    pub cause: Option<io::Error>,
 }
 
 /// Kinds of [`StoreError`].
@@ -58,9 +57,9 @@ pub(super) fn kind_of(error: &io::Error) -> StoreErrorKind {
     }
 }
 
-fn describe(kind: &StoreErrorKind, source: &Option<io::Error>) -> String {
-    if let Some(source) = source {
-        return source.to_string();
+fn describe(kind: &StoreErrorKind, cause: &Option<io::Error>) -> String {
+    if let Some(cause) = cause {
+        return cause.to_string();
     }
     match kind {
         StoreErrorKind::NotFound => "it does not exist",

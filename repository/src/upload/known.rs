@@ -36,7 +36,11 @@ impl KnownIds {
         for run in runs {
             let room = stored_max - stored.len();
             is_limited |= run.len() > room;
-            stored.reserve_exact(run.len().min(room));
+            let wanted = run.len().min(room);
+            if stored.capacity() - stored.len() < wanted {
+                // An eighth more, within the bound: doubling would go far over it.
+                stored.reserve_exact(wanted.max(stored.len() / 8).min(room));
+            }
             stored.extend(run.ids().take(room).map(short));
             if is_limited {
                 break;

@@ -342,3 +342,42 @@ fn load_known(
     let known = KnownIds::load(memory_bytes, runs.flatten());
     failure.map_or(Ok(known), Err)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{Encryption, RepositoryKeys, Secret};
+    use crate::manifest::Source;
+    use crate::store::DirectoryStore;
+
+    #[test]
+    fn a_fenced_session_does_not_commit_and_acknowledges() {
+        let dir = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(DirectoryStore::new(dir.path().join("r")));
+        let keys = RepositoryKeys::new(Secret::new([1; 32]));
+        let domain = || keys.domain(DomainId([2; 16]), [3; 16], Encryption::default());
+        let upload =
+            Upload::begin(Arc::clone(&store), domain(), "volume", UploadLimits::default()).unwrap();
+        let (location, id) = (upload.location, upload.id());
+        let fence = manifest::seal_fence(&domain(), &location).unwrap();
+        store.create(&location.outcome(), &fence).unwrap();
+        let image = upload.image_builder(0, 1 << 16).unwrap().finish().unwrap();
+        let draft = ManifestDraft {
+            source: Source::default(),
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            tier: "full".to_owned(),
+            reason: String::new(),
+            image,
+            mapped: None,
+            read_bytes: 0,
+            labels: Default::default(),
+            ttl: None,
+            previous: None,
+        };
+        let error = upload.commit(draft).unwrap_err();
+        assert!(matches!(&error, Error::Fenced { session } if *session == id), "{error}");
+        assert!(store.size(&names::ack(location.domain, location.session)).is_ok());
+        assert_eq!(store.get(&location.outcome(), 1000).unwrap(), fence);
+        assert!(crate::listing::read(&*store, &domain(), location).unwrap().is_none());
+    }
+}

@@ -37,7 +37,7 @@ impl MemoryStore {
 
 pub(crate) fn error(kind: StoreErrorKind, key: &str) -> StoreError {
     let place = "memory:".to_owned();
-    StoreError { kind, action: "use", key: key.to_owned(), place, source: None }
+    StoreError { kind, action: "use", key: key.to_owned(), place, cause: None }
 }
 
 fn check_key(key: &str) -> StoreResult<()> {
