@@ -212,14 +212,8 @@ impl RecordStore {
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(source)) => return Err(self.io("lock", &path, source)),
             }
-            let ours = file.metadata().map_err(|source| self.io("stat", &path, source))?;
-            match fs::metadata(&path) {
-                Ok(named) if (named.dev(), named.ino()) == (ours.dev(), ours.ino()) => {
-                    return Ok(Some(file));
-                }
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(source) => return Err(self.io("stat", &path, source)),
+            if is_named(&path, &file).map_err(|source| self.io("stat", &path, source))? {
+                return Ok(Some(file));
             }
         }
     }
@@ -299,6 +293,16 @@ impl RecordStore {
 
     fn io(&self, action: &'static str, path: &Path, source: io::Error) -> RecordError {
         RecordError::Io { action, path: path.to_owned(), source }
+    }
+}
+
+/// Whether `path` leads to the open `file`, and not to nothing or to another that was made since.
+fn is_named(path: &Path, file: &File) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (ours.dev(), ours.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

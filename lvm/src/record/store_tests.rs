@@ -102,16 +102,15 @@ fn an_update_that_was_cut_short_leaves_the_old_record_alone() {
 }
 
 #[test]
-fn a_lock_file_that_was_swept_while_it_was_waited_for_is_not_taken_for_the_lock() {
-    let folder = Folder::new();
-    let held = folder.create("a");
-    let nonce = held.nonce().clone();
-    // What another process would have opened before the holder removed both files.
-    let stale = File::open(folder.store.path(&nonce, ".lock")).unwrap();
-    held.remove().unwrap();
-    stale.try_lock().unwrap();
-    let taken = folder.store.lock(&nonce).unwrap();
-    assert!(taken.is_some(), "the stale file is no lock any more");
+fn a_lock_file_that_was_removed_or_replaced_is_not_taken_for_the_lock() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.lock");
+    let file = File::create(&path).unwrap();
+    assert!(is_named(&path, &file).unwrap());
+    fs::remove_file(&path).unwrap();
+    assert!(!is_named(&path, &file).unwrap());
+    File::create(&path).unwrap();
+    assert!(!is_named(&path, &file).unwrap());
 }
 
 #[test]
@@ -129,8 +128,9 @@ fn a_lock_has_one_holder_also_while_lock_files_come_and_go() {
                     assert!(!held.swap(true, Ordering::SeqCst), "two holders at once");
                     times.fetch_add(1, Ordering::SeqCst);
                     thread::yield_now();
-                    folder.store.remove_file(&nonce, ".lock").unwrap();
                     held.store(false, Ordering::SeqCst);
+                    // From here on another may make and lock a new file.
+                    folder.store.remove_file(&nonce, ".lock").unwrap();
                     drop(lock);
                 }
             });
