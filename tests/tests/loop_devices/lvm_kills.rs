@@ -1,0 +1,168 @@
+//! Killed at every point of a snapshot's life: after the next start each is as before or done, never
+//! in between, and nothing else has changed.
+
+use std::collections::HashMap;
+use std::fs;
+
+use libtest_mimic::{Failed, Trial};
+use thinmover_tests::fixtures::{HostState, MIB, Mounted, ThinPool, Thinmover};
+use thinmover_tests::loop_devices::KILLS;
+
+/// What `kill -9` looks like to a shell.
+const KILLED: i32 = 128 + 9;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        Trial::test("killed_snapshot_create_leaves_all_of_it_or_nothing", create).with_kind(KILLS),
+        Trial::test("killed_snapshot_delete_leaves_all_of_it_or_nothing", delete).with_kind(KILLS),
+        Trial::test("killed_snapshot_mount_leaves_all_of_it_or_nothing", mount).with_kind(KILLS),
+        Trial::test("killed_snapshot_unmount_leaves_all_of_it_or_nothing", unmount)
+            .with_kind(KILLS),
+    ]
+}
+
+fn create() -> Result<(), Failed> {
+    let host = Host::new();
+    host.kill_everywhere(&["snapshot", "create", &host.origin, "--name", "kept"], &[
+        "snapshot", "delete", &host.snapshot,
+    ])
+}
+
+fn delete() -> Result<(), Failed> {
+    let host = Host::new();
+    host.run(&["snapshot", "create", &host.origin, "--name", "kept"]);
+    host.kill_everywhere(&["snapshot", "delete", &host.snapshot], &[
+        "snapshot", "create", &host.origin, "--name", "kept",
+    ])
+}
+
+fn mount() -> Result<(), Failed> {
+    let host = Host::new();
+    host.run(&["snapshot", "create", &host.origin, "--name", "kept"]);
+    host.kill_everywhere(&["snapshot", "mount", &host.snapshot], &[
+        "snapshot", "unmount", &host.snapshot,
+    ])
+}
+
+fn unmount() -> Result<(), Failed> {
+    let host = Host::new();
+    host.run(&["snapshot", "create", &host.origin, "--name", "kept"]);
+    host.run(&["snapshot", "mount", &host.snapshot]);
+    host.kill_everywhere(&["snapshot", "unmount", &host.snapshot], &[
+        "snapshot", "mount", &host.snapshot,
+    ])
+}
+
+/// A mounted volume, and thinmover with its own state. What stands first is dropped first.
+struct Host {
+    thinmover: std::cell::RefCell<Option<Thinmover>>,
+    _mounted: Mounted,
+    _pool: ThinPool,
+    origin: String,
+    snapshot: String,
+}
+
+impl Host {
+    fn new() -> Self {
+        let pool = ThinPool::new();
+        let volume = pool.volume("data", 512 * MIB);
+        let mounted = volume.format_xfs().mount();
+        Self {
+            thinmover: Some(Thinmover::new()).into(),
+            _mounted: mounted,
+            origin: volume.name,
+            snapshot: format!("{}/kept", pool.group),
+            _pool: pool,
+        }
+    }
+
+    #[track_caller]
+    fn run(&self, words: &[&str]) {
+        let thinmover = self.thinmover.borrow();
+        thinmover.as_ref().unwrap().run(&standalone(words)).expect_status(0);
+    }
+
+    /// The same state through another build of thinmover.
+    fn with<T>(
+        &self,
+        change: impl FnOnce(Thinmover) -> Thinmover,
+        act: impl FnOnce(&Thinmover) -> T,
+    ) -> T {
+        let changed = change(self.thinmover.take().unwrap());
+        let result = act(&changed);
+        self.thinmover.replace(Some(changed.unharmed()));
+        result
+    }
+
+    /// Runs `words` once for each crash point that they pass and kills them there. The host must
+    /// then be as before or as after; in the second case `undo` brings it back.
+    fn kill_everywhere(&self, words: &[&str], undo: &[&str]) -> Result<(), Failed> {
+        let before = HostState::now();
+        let log = tempfile::NamedTempFile::new()?;
+        self.with(
+            |thinmover| thinmover.log_crash_points(log.path()),
+            |thinmover| thinmover.run(&standalone(words)).expect_status(0),
+        );
+        let after = HostState::now();
+        let points = points(&fs::read_to_string(log.path())?);
+        assert!(points.len() >= 5, "too few crash points: {points:?}");
+        let (mut undone, mut done) = (0, 0);
+        // Each time a volume is made it has another UUID.
+        let before = comparable(&before);
+        let after = comparable(&after);
+        self.run(undo);
+        for point in &points {
+            self.with(
+                |thinmover| thinmover.kill_at(point),
+                |thinmover| thinmover.run(&standalone(words)).expect_status(KILLED),
+            );
+            self.recover();
+            self.assert_no_temporary_files(point);
+            let now = comparable(&HostState::now());
+            if now == before {
+                undone += 1;
+            } else if now == after {
+                done += 1;
+                self.run(undo);
+            } else {
+                let text = format!("killed at {point}:\n{}", before.difference(&now));
+                return Err(text.into());
+            }
+        }
+        assert!(undone > 0 && done > 0, "{undone} undone, {done} done");
+        Ok(())
+    }
+
+    /// Every job on LVM begins with recovery; this one finds nothing to do afterwards.
+    fn recover(&self) {
+        let thinmover = self.thinmover.borrow();
+        let words = standalone(&["snapshot", "create", "no-such-volume"]);
+        thinmover.as_ref().unwrap().run(&words).expect_status(3);
+    }
+
+    /// Nothing but whole records, each with its lock.
+    fn assert_no_temporary_files(&self, point: &str) {
+        let thinmover = self.thinmover.borrow();
+        let folder = thinmover.as_ref().unwrap().state_folder().join("records");
+        for entry in fs::read_dir(folder).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            assert!(name.ends_with(".json") || name.ends_with(".lock"), "{point} left {name}");
+        }
+    }
+}
+
+fn standalone<'a>(words: &[&'a str]) -> Vec<&'a str> {
+    words.iter().copied().chain(["--standalone"]).collect()
+}
+
+/// The names in a crash-point log as `NAME#N`, N counting how often it was passed.
+fn points(log: &str) -> Vec<String> {
+    let mut passed: HashMap<&str, u32> = HashMap::new();
+    log.lines()
+        .map(|name| {
+            let count = passed.entry(name).or_default();
+            *count += 1;
+            format!("{name}#{count}")
+        })
+        .collect()
+}

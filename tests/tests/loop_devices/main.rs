@@ -1,0 +1,15 @@
+//! Tests on real thin pools on loop devices, one module per area.
+//!
+//! A module has `pub(crate) fn trials() -> Vec<Trial>`; add it to the list below. Each trial makes its
+//! own pool and leaves nothing behind. Trials that need the build with crash points carry the kind
+//! `thinmover_tests::loop_devices::KILLS`.
+//!
+//! `cargo test -p thinmover-tests --test loop_devices FILTER` runs some of them.
+
+mod fixtures;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    thinmover_tests::loop_devices::run([fixtures::trials()].into_iter().flatten().collect())
+}
