@@ -7,9 +7,13 @@
 //! `cargo test -p thinmover-tests --test loop_devices FILTER` runs some of them.
 
 mod fixtures;
+mod lvm_guards;
+mod lvm_kills;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    thinmover_tests::loop_devices::run([fixtures::trials()].into_iter().flatten().collect())
+    thinmover_tests::loop_devices::run(
+        [fixtures::trials(), lvm_guards::trials(), lvm_kills::trials()].into_iter().flatten().collect(),
+    )
 }
