@@ -1,7 +1,7 @@
 //! [`Lvm`]: this host's LVM, and what this crate keeps about it.
 
 use std::fs::{DirBuilder, File, TryLockError};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,7 +76,7 @@ impl Lvm {
     /// # Errors
     /// When LVM cannot be run or understood.
     pub fn inventory(&self) -> Result<Inventory, LvmError> {
-        self.ensure_runtime_dir("")?;
+        self.ensure_runtime_dir()?;
         let groups = report::parse_vgs(&self.host.commands.vgs()?)?;
         let devices = if groups.iter().any(report::VgRow::is_partial) {
             report::parse_pvs(&self.host.commands.pvs()?)?
@@ -130,12 +130,13 @@ impl Lvm {
     /// # Errors
     /// [`Refusal::InUse`] while another process or job has it.
     pub fn lock_volume(&self, uuid: &LvmUuid) -> Result<VolumeLock, LvmError> {
-        let path = self.ensure_runtime_dir("volumes")?.join(format!("{uuid}.lock"));
+        let path = self.ensure_private_dir("volumes")?.join(format!("{uuid}.lock"));
         let file = File::options()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(0o600)
             .open(&path)
             .map_err(|source| LvmError::io("open", &path, source))?;
         match file.try_lock() {
@@ -217,21 +218,28 @@ impl Lvm {
         Ok(guard::check_pool(pool, &usage, limits)?)
     }
 
-    /// Makes `runtime_dir/sub` and returns it.
-    pub(crate) fn ensure_runtime_dir(&self, sub: &str) -> Result<PathBuf, LvmError> {
+    /// Makes the runtime folder, which others may look into, and returns it.
+    fn ensure_runtime_dir(&self) -> Result<&Path, LvmError> {
         require_root()?;
-        let path = if sub.is_empty() {
-            self.host.runtime_dir.clone()
-        } else {
-            self.host.runtime_dir.join(sub)
-        };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(&path)
-            .map_err(|source| LvmError::io("create", &path, source))?;
+        make_folder(&self.host.runtime_dir, 0o755)?;
+        Ok(&self.host.runtime_dir)
+    }
+
+    /// Makes `sub` in the runtime folder, for root alone: a snapshot's files must not be easier to
+    /// reach than its origin's, and nobody else may hold a lock.
+    pub(crate) fn ensure_private_dir(&self, sub: &str) -> Result<PathBuf, LvmError> {
+        let path = self.ensure_runtime_dir()?.join(sub);
+        make_folder(&path, 0o700)?;
         Ok(path)
     }
+}
+
+fn make_folder(path: &Path, mode: u32) -> Result<(), LvmError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .map_err(|source| LvmError::io("create", path, source))
 }
 
 /// Refuses a name that a new volume in `group` cannot have.

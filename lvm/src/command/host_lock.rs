@@ -2,6 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,7 +19,10 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// this lock cannot look at the volume group before that `lvcreate` has ended. Standard input is
 /// used because LVM closes every other descriptor it inherits.
 pub(super) fn acquire(path: &Path, limit: Duration) -> io::Result<Option<File>> {
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+    // For root alone: whoever can open a file can hold a lock on it, and stop us for good.
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(path)?;
     let deadline = Instant::now() + limit;
     loop {
         match file.try_lock() {
@@ -46,6 +50,15 @@ mod tests {
         assert!(acquire(&path, Duration::from_millis(50)).unwrap().is_none());
         drop(held);
         assert!(acquire(&path, Duration::ZERO).unwrap().is_some());
+    }
+
+    #[test]
+    fn the_lock_file_is_roots_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lvm.lock");
+        let lock = acquire(&path, Duration::ZERO).unwrap().unwrap();
+        assert_eq!(lock.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

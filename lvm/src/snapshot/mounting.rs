@@ -46,7 +46,7 @@ impl Lvm {
             Some(filesystem) => filesystem,
             None => self.filesystem_of_origin(&volume, &body)?,
         };
-        let path = self.ensure_runtime_dir("mnt")?.join(volume.name.as_str());
+        let path = self.ensure_private_dir("mnt")?.join(volume.name.as_str());
         if self.mounts()?.iter().any(|mount| mount.path == path) {
             let why = "has another group's snapshot of that name mounted".to_owned();
             return Err(Refusal::InUse { volume: path.display().to_string(), why }.into());

@@ -56,12 +56,10 @@ fn done(thinmover: &Thinmover, words: &[&str]) -> Finished {
 /// Writes the first `bytes` of the device.
 fn fill(path: &std::path::Path, bytes: u64) {
     let device = File::options().write(true).open(path).unwrap();
-    for offset in (0..bytes).step_by(MIB as usize) {
-        // Until the pool is full.
-        if device.write_all_at(&[7; MIB as usize], offset).is_err() {
-            break;
-        }
-    }
+    let block = [7; 1 << 16];
+    // Until the pool is full, where it is smaller.
+    let _ =
+        (0..bytes).step_by(block.len()).try_for_each(|offset| device.write_all_at(&block, offset));
     let _ = device.sync_all();
 }
 
