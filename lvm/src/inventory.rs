@@ -1,6 +1,6 @@
 //! The host's volume groups, thin pools and volumes as typed facts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::mounts::{DeviceNumber, Mount};
 use crate::names::{LvName, LvmUuid, VgName, dm_name, dm_pool_uuid, dm_uuid};
@@ -129,7 +129,7 @@ pub struct Volume {
     pub active: bool,
     /// Whether that device is open, mounts included.
     pub open: bool,
-    /// Whether it is, or is about to be, merged into another volume or converted.
+    /// Whether it is, or is about to be, converted, merged or overwritten by a merge.
     pub merging: bool,
     /// Its device's number while it is active.
     pub device: Option<DeviceNumber>,
@@ -190,6 +190,12 @@ impl Inventory {
             let duplicate = named.get(row.vg_name.as_str()).is_some_and(|&count| count > 1);
             inventory.groups.push(volume_group(row, devices, duplicate)?);
         }
+        // LVM marks, and hides, the snapshot that is merged; its origin looks as always.
+        let merged_into: HashSet<&str> = volumes
+            .iter()
+            .filter(|row| !row.lv_merging.is_empty())
+            .map(|row| row.origin_uuid.as_str())
+            .collect();
         for row in volumes {
             if row.lv_name.starts_with('[') {
                 // LVM prints hidden volumes in brackets.
@@ -198,7 +204,9 @@ impl Inventory {
                     inventory.pools.push(pool(row)?);
                 }
             } else {
-                inventory.volumes.push(volume(row, mounts)?);
+                let mut volume = volume(row, mounts)?;
+                volume.merging |= merged_into.contains(row.lv_uuid.as_str());
+                inventory.volumes.push(volume);
             }
         }
         Ok(inventory)

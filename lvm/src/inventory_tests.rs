@@ -136,6 +136,20 @@ fn mounts_are_assigned_by_device_number() {
 }
 
 #[test]
+fn the_origin_of_a_merge_is_marked_though_lvm_marks_only_the_snapshot() {
+    let mut rows = parse_lvs(&fixture("debian-12/lvs.json")).unwrap();
+    let data = |rows: &[LvRow]| {
+        let host = Inventory::new(&[], &[], rows, &[]).unwrap();
+        host.find_volume("vg0/data").unwrap().merging
+    };
+    assert!(!data(&rows));
+    let snapshot = rows.iter_mut().find(|row| row.lv_name == "data-writable").unwrap();
+    snapshot.lv_name = "[data-writable]".into();
+    snapshot.lv_merging = "merging".into();
+    assert!(data(&rows));
+}
+
+#[test]
 fn two_groups_of_one_name_are_marked() {
     let mut rows = parse_vgs(&fixture("debian-12/vgs.json")).unwrap();
     rows.push(rows[0].clone());

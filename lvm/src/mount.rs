@@ -43,6 +43,14 @@ impl Filesystem {
         Self::ALL.into_iter().find(|filesystem| filesystem.as_str() == name)
     }
 
+    /// What is being done, for an error.
+    fn mounting(self) -> &'static str {
+        match self {
+            Self::Xfs => "mount as xfs",
+            Self::Ext4 => "mount as ext4",
+        }
+    }
+
     /// Options that keep it from writing its log: the snapshot is read-only, and its filesystem's
     /// UUID is mounted already.
     fn options(self) -> &'static str {
@@ -74,7 +82,7 @@ pub(crate) fn mount_read_only(
         other => other.map(|()| None),
     };
     crash_point("mount:mount:after");
-    outcome.map_err(|errno| LvmError::io("mount", source, errno.into()))
+    outcome.map_err(|errno| LvmError::io(filesystem.mounting(), source, errno.into()))
 }
 
 /// Unmounts the filesystem of `device` from the folder `target` and removes the folder. Neither

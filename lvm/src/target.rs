@@ -44,11 +44,11 @@ impl Lvm {
         let inventory = self.inventory()?;
         let volume = inventory.find_volume(volume.uuid.as_str())?;
         self.check_group(&inventory, &volume.vg_uuid)?;
-        guard::check_target(volume)?;
         if let Some(holder) = holders_of(volume)?.first() {
             let why = format!("is below the device {holder}");
             return Err(Refusal::InUse { volume: volume.alias(), why }.into());
         }
+        guard::check_target(volume)?;
         let mut target =
             Target { lvm: self.clone(), volume: volume.clone(), file: None, record: None };
         if !volume.active {

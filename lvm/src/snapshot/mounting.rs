@@ -125,17 +125,22 @@ pub(crate) fn forget(lvm: &Lvm, held: &mut HeldRecord) -> Result<(), LvmError> {
     let Body::Snapshot(body) = held.record().body.clone() else { return Ok(()) };
     let (Some(mount), Some(uuid)) = (&body.mount, &body.uuid) else { return Ok(()) };
     let undoing = MountBody { complete: false, ..mount.clone() };
-    held.update(Body::Snapshot(SnapshotBody { mount: Some(undoing), ..body.clone() }))?;
+    let with = |mount| Body::Snapshot(SnapshotBody { mount, ..body.clone() });
+    held.update(with(Some(undoing)))?;
     if let Some(volume) = lvm.reread(&body.vg.name, uuid)? {
         let mounted = volume.mounts.iter().find(|found| found.path == mount.path);
-        match mounted {
-            Some(found) => mount::unmount(&mount.path, found.device)?,
-            None => mount::remove_folder(&mount.path)?,
+        let unmounted = match mounted {
+            Some(found) => mount::unmount(&mount.path, found.device),
+            None => mount::remove_folder(&mount.path),
+        };
+        if let Err(LvmError::Refused(_)) = &unmounted {
+            // Nothing has changed, so nothing is to be undone later, behind the operator's back.
+            held.update(with(Some(mount.clone())))?;
         }
+        unmounted?;
         if volume.active {
             activation::deactivate(lvm, &volume)?;
         }
     }
-    held.update(Body::Snapshot(SnapshotBody { mount: None, ..body }))?;
-    Ok(())
+    Ok(held.update(with(None))?)
 }
