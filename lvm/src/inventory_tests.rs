@@ -3,15 +3,8 @@
 use super::*;
 use crate::mounts::DeviceNumber;
 use crate::report::{parse_lvs, parse_pvs, parse_system_id, parse_vgs};
+use crate::testing::{DISTRIBUTIONS, fixture};
 use proptest::prelude::*;
-
-/// All of them show the same volumes, made by the same script.
-const DISTRIBUTIONS: [&str; 2] = ["debian-11", "debian-12"];
-
-fn fixture(path: &str) -> String {
-    let path = format!("{}/fixtures/{path}", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
 
 fn load(folder: &str) -> Inventory {
     let groups = parse_vgs(&fixture(&format!("{folder}/vgs.json"))).unwrap();

@@ -1,4 +1,5 @@
-//! Plain facts for unit tests: one group, one pool, and volumes as a test wants them.
+//! For unit tests: plain facts (one group, one pool, volumes as a test wants them), and the output
+//! of real hosts in `fixtures/`.
 
 use crate::inventory::{Inventory, Pool, PoolHealth, Volume, VolumeGroup};
 use crate::mounts::{DeviceNumber, Mount};
@@ -89,4 +90,13 @@ pub(crate) fn mounted(volume: Volume, path: &str) -> Volume {
 
 pub(crate) fn inventory(volumes: Vec<Volume>) -> Inventory {
     Inventory { groups: vec![group()], pools: vec![pool()], volumes }
+}
+
+/// The distributions whose output was captured. All show the same volumes, made by one script.
+pub(crate) const DISTRIBUTIONS: [&str; 2] = ["debian-11", "debian-12"];
+
+/// A file of `fixtures/`.
+pub(crate) fn fixture(path: &str) -> String {
+    let path = format!("{}/fixtures/{path}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }

@@ -11,6 +11,9 @@ use super::run::{CommandError, Program, Run};
 
 const DMSETUP: Program = Program { name: "dmsetup", package: "lvm2 (Debian: dmsetup)" };
 
+/// What it says of a UUID that no device has.
+const NO_SUCH_DEVICE: &str = "Device does not exist";
+
 /// Runs `dmsetup`.
 #[derive(Debug)]
 pub(crate) struct Dmsetup {
@@ -83,7 +86,7 @@ impl Dmsetup {
             Ok(printed) => parse(&printed)
                 .map(Some)
                 .ok_or(CommandError::Output { command, why: "it printed an unknown form" }),
-            Err(CommandError::Failed { message, .. }) if message.contains("does not exist") => {
+            Err(CommandError::Failed { message, .. }) if message.contains(NO_SUCH_DEVICE) => {
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -148,6 +151,7 @@ fn fraction(word: &str) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{DISTRIBUTIONS, fixture};
     use proptest::prelude::*;
 
     fn running(used: (u64, u64), mode: DmPoolMode, needs_check: bool) -> DmThinPool {
@@ -191,6 +195,27 @@ mod tests {
         ];
         for (line, wanted) in table {
             assert_eq!(parse_thin_pool(line), wanted, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_dmsetup_says_on_every_distribution_is_understood() {
+        for distribution in DISTRIBUTIONS {
+            // Captured of all devices at once, with what names each of them in front.
+            let pools = fixture(&format!("{distribution}/dmsetup-status-thin-pool.txt"));
+            for line in pools.lines() {
+                let status = line.split_once(": ").unwrap().1;
+                let pool = parse_thin_pool(status);
+                assert!(matches!(pool, Some(DmThinPool::Running { .. })), "{line}");
+            }
+            let devices = fixture(&format!("{distribution}/dmsetup-info.txt"));
+            for line in devices.lines() {
+                let info = parse_info(line.split_once('|').unwrap().1);
+                assert!(info.is_some_and(|info| !info.suspended), "{line}");
+            }
+            assert!(pools.lines().count() > 0 && devices.lines().count() > 5);
+            let unknown = fixture(&format!("{distribution}/errors/dmsetup-info-unknown.txt"));
+            assert!(unknown.contains(NO_SUCH_DEVICE), "{unknown}");
         }
     }
 

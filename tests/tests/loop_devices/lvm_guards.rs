@@ -97,8 +97,9 @@ fn foreign_group() -> Result<(), Failed> {
     lvm(&format!("vgchange --quiet -y --systemid another-host {}", pool.group));
     let words = ["snapshot", "create", &volume.name];
     refused(&Thinmover::new(), REFUSED, "another-host", &words);
-    let own = "local/extra_system_ids=[\"another-host\"]";
-    run("vgchange", &["--quiet", "-y", "--config", own, "--systemid", "", &pool.group]);
+    // As that host would: it gives the group back to anybody.
+    let as_owner = "global/system_id_source=lvmlocal local/system_id=another-host";
+    run("vgchange", &["--quiet", "-y", "--config", as_owner, "--systemid", "", &pool.group]);
     Ok(())
 }
 

@@ -4,6 +4,8 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::process::Child;
+use std::time::Instant;
 
 use libtest_mimic::{Failed, Trial};
 use thinmover_tests::fixtures::{HostState, MIB, Mounted, ThinPool, Thinmover};
@@ -19,6 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("killed_snapshot_mount_leaves_all_of_it_or_nothing", mount).with_kind(KILLS),
         Trial::test("killed_snapshot_unmount_leaves_all_of_it_or_nothing", unmount)
             .with_kind(KILLS),
+        Trial::test("killed_in_the_middle_of_an_lvm_command_it_leaves_all_or_nothing", at_any_time),
     ]
 }
 
@@ -58,6 +61,38 @@ fn unmount() -> Result<(), Failed> {
     )
 }
 
+/// Crash points stand between LVM's commands. Killed during one, it goes on without us, and recovery
+/// must wait for it.
+fn at_any_time() -> Result<(), Failed> {
+    const ROUNDS: u32 = 16;
+    let host = Host::new();
+    let (create, delete) = (
+        ["snapshot", "create", &host.origin, "--name", "kept"],
+        ["snapshot", "delete", &host.snapshot],
+    );
+    let before = HostState::now();
+    let begun = Instant::now();
+    host.run(&create);
+    let takes = begun.elapsed();
+    let whole = masked(&before.difference(&HostState::now()));
+    host.run(&delete);
+    for round in 1..=ROUNDS {
+        let before = HostState::now();
+        let mut child = host.spawn(&create);
+        std::thread::sleep(takes * round / ROUNDS);
+        let killed = child.kill();
+        child.wait()?;
+        killed?;
+        host.recover();
+        let difference = before.difference(&HostState::now());
+        if !difference.is_empty() {
+            assert_eq!(masked(&difference), whole, "round {round} of {ROUNDS}");
+            host.run(&delete);
+        }
+    }
+    Ok(())
+}
+
 /// A mounted volume, and thinmover with its own state. What stands first is dropped first.
 struct Host {
     thinmover: std::cell::RefCell<Option<Thinmover>>,
@@ -85,6 +120,10 @@ impl Host {
     fn run(&self, words: &[&str]) {
         let thinmover = self.thinmover.borrow();
         thinmover.as_ref().unwrap().run(&standalone(words)).expect_status(0);
+    }
+
+    fn spawn(&self, words: &[&str]) -> Child {
+        self.thinmover.borrow().as_ref().unwrap().spawn(&standalone(words))
     }
 
     /// The same state through another build of thinmover.
