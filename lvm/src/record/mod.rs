@@ -9,12 +9,20 @@
 //! ```json
 //! {"version":1, "nonce":"<32 hex digits>", "createdAt":"<RFC 3339>", "bootId":"<UUID>", "body":{…}}
 //! ```
-//! `body` has one key, the kind: `snapshot`, `created` (a volume made as a restore's target) or
-//! `activated` (a volume that was inactive). See [`Body`]. The volumes of the first two carry the
-//! LVM tag `thinmover.owner=NONCE` from the command that makes them on. Unknown fields make a
-//! record unreadable: one field too many is a reason to leave it alone. A reader that meets a
-//! larger `version`, or a file it cannot read, leaves the file and whatever it is about as they
-//! are and says so. `NONCE.lock` beside it is locked while the process lives ([`store`]).
+//! `body` has one key, the kind, over an object. `vg`, `origin`, `pool` and `volume` in it are
+//! `{"name":…, "uuid":…}`; `uuid` alone is null until the volume was seen.
+//! - `snapshot`: `owner` (`{"job":ID}` or `"operator"`), `vg`, `origin`, `name`, `uuid`, `phase`
+//!   (`creating`, `complete`, `deleting`), `mount` (null or `{"path", "bootId", "complete"}`).
+//! - `created`, a volume made as a restore's target: `vg`, `pool`, `name`, `uuid`, `finished`.
+//! - `activated`, a volume that was inactive: `vg`, `volume`.
+//!
+//! The volumes of the first two carry the LVM tag `thinmover.owner=NONCE` from the command that
+//! makes them on. Examples of all are in `fixtures/records/v1.jsonl`, which a test reads.
+//!
+//! Unknown fields make a record unreadable: one too many is a reason to leave it alone. A reader
+//! that meets a larger `version`, or a file it cannot read, leaves the file and whatever it is
+//! about as they are and says so. `NONCE.lock` beside it is locked while the process lives
+//! ([`store`]).
 
 mod store;
 
