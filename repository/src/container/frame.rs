@@ -71,10 +71,10 @@ pub(crate) fn parse_trailer(
     if version > VERSION {
         return Err(newer(object, version));
     }
-    let length = u64::from(u32_at(bytes, 0).unwrap_or_default());
-    if *bytes != trailer(u32::try_from(length).unwrap_or_default()) {
-        return Err(damaged("its trailer is not what was written"));
+    if version != VERSION {
+        return Err(damaged("there is no such version of a pack"));
     }
+    let length = u64::from(u32_at(bytes, 0).unwrap_or_default());
     let longest = (super::run::RUN_BYTES_MAX + TAG_BYTES) as u64;
     let start = end.checked_sub(length).filter(|&start| start >= HEADER_BYTES as u64);
     match start {
@@ -144,6 +144,9 @@ mod tests {
         end[4] = 2;
         let error = parse_trailer("p", 1000, &end).unwrap_err();
         assert!(matches!(error, Error::NewerFormat { .. }));
+        end[4] = 0;
+        let error = parse_trailer("p", 1000, &end).unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }));
     }
 
     #[test]

@@ -93,7 +93,9 @@ impl<'u> Packer<'u> {
                 return Ok(Stored { id, new: false, stored_bytes: 0 });
             }
             let stored_bytes = self.segment.push(&mut self.compressor, kind.byte(), id, plain)?;
-            upload.count_new(plain.len());
+            if kind == BlobKind::Data {
+                upload.count_new(plain.len());
+            }
             if self.segment.len() >= SEGMENT_BYTES || self.segment.blobs() >= SEGMENT_BLOBS {
                 self.flush()?;
             }

@@ -205,3 +205,72 @@ fn group_reads(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
         Some(now)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::{Segment, encode_run, header, seal_footer};
+    use crate::crypto::{Encryption, RepositoryKeys, Secret};
+    use crate::id::BlobKind;
+    use crate::names::{ContainerId, DomainId, Place};
+    use crate::store::DirectoryStore;
+
+    const PACK: ContainerRef = ContainerRef { place: Place::Pack, id: ContainerId([5; 32]) };
+
+    fn keys() -> DomainKeys {
+        let keys = RepositoryKeys::new(Secret::new([1; 32]));
+        keys.domain(DomainId([2; 16]), [3; 16], Encryption::default())
+    }
+
+    /// A pack of two blobs with `gap` bytes before the second and before the footer, all well sealed.
+    fn pack(keys: &DomainKeys, gap: usize) -> (Vec<u8>, Vec<Entry>) {
+        let key = keys.container_key(PACK.id).unwrap();
+        let mut compressor = zstd::bulk::Compressor::new(1).unwrap();
+        let (mut bytes, mut entries) = (header([3; 16], PACK).to_vec(), Vec::new());
+        for plain in [b"first", b"again"] {
+            let id = keys.blob_id(BlobKind::Data, plain);
+            let mut segment = Segment::default();
+            segment.push(&mut compressor, BlobKind::Data.byte(), id, plain).unwrap();
+            let base = u32::try_from(bytes.len()).unwrap();
+            bytes.extend(segment.seal(keys, &key, base, &mut entries).unwrap());
+            bytes.extend(std::iter::repeat_n(0, gap));
+        }
+        let run = encode_run(&[(PACK, entries.clone())]).unwrap();
+        let offset = bytes.len() as u64;
+        bytes.extend(seal_footer(keys, &key, PACK, offset, run).unwrap());
+        (bytes, entries)
+    }
+
+    fn check<T>(bytes: &[u8], then: impl FnOnce(&mut ContainerChecker<'_>) -> T) -> T {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, keys) = (DirectoryStore::new(dir.path().join("r")), keys());
+        store.create(&PACK.key(keys.id()), bytes).unwrap();
+        let on_bytes = Box::new(|_| ControlFlow::Continue(()));
+        let mut checker = ContainerChecker::new(&store, &keys, on_bytes).unwrap();
+        checker.check(PACK).unwrap();
+        then(&mut checker)
+    }
+
+    #[test]
+    fn bytes_that_belong_to_no_blob_are_found() {
+        let (whole, _) = pack(&keys(), 0);
+        check(&whole, |checker| assert!(checker.report.ok(), "{:?}", checker.report));
+        let (with_gaps, _) = pack(&keys(), 3);
+        let ranges: Vec<_> = check(&with_gaps, |checker| {
+            checker.report.errors.iter().map(|error| error.range.clone()).collect()
+        });
+        assert_eq!(ranges, [Some(85..88), Some(109..112)]);
+    }
+
+    #[test]
+    fn an_index_that_disagrees_with_the_pack_is_found() {
+        let (bytes, entries) = pack(&keys(), 0);
+        check(&bytes, |checker| {
+            assert!(checker.holds(PACK, &entries[0]) && checker.holds(PACK, &entries[1]));
+            let moved = Entry { offset: entries[1].offset, ..entries[0] };
+            assert!(!checker.holds(PACK, &moved));
+            let other = ContainerRef { id: ContainerId([6; 32]), ..PACK };
+            assert!(!checker.holds(other, &entries[0]));
+        });
+    }
+}

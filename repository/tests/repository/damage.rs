@@ -189,3 +189,18 @@ fn every_backup_is_listed_or_named_as_damaged() {
         }
     }
 }
+
+#[test]
+fn a_manifest_that_disagrees_with_its_image_is_found() {
+    let (_dir, repository) = directory_repository();
+    let image = [vec![0; 199 * BLOCK], text(1, BLOCK)].concat();
+    let backup = back_up(&repository, "vg0/a", &image).unwrap();
+    // One byte short: the last block is longer than it may be. One block short: the tree goes on.
+    for missing in [1, BLOCK as u64] {
+        let mut shorter = backup.clone();
+        shorter.total_bytes -= missing;
+        assert!(!is_whole(&repository, &shorter), "{missing}");
+        let error = restore(&repository, &shorter).unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    }
+}
