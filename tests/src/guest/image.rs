@@ -98,6 +98,8 @@ const FILES: &[(&str, u32, &str)] = &[
     ("etc/initramfs-tools/conf.d/guest", 0o644, "MODULES=list\nCOMPRESS=gzip\nRESUME=none\n"),
     ("usr/share/initramfs-tools/modules.d/guest", 0o644, EARLY_MODULES),
     ("etc/modprobe.d/guest.conf", 0o644, UNUSED_MODULES),
+    // Instead of Debian's, which empties /tmp at boot.
+    ("etc/tmpfiles.d/tmp.conf", 0o644, "d /tmp 1777 root root\nd /var/tmp 1777 root root\n"),
     // The API's group, also where a test does without the packaged sysusers file.
     ("usr/lib/sysusers.d/guest.conf", 0o644, "g thinmover -\n"),
 ];

@@ -21,9 +21,9 @@ use super::accelerator::Accelerator;
 use super::image::Image;
 use super::qemu::{self, Machine, PORTS};
 
-/// How much of the console an error shows.
-const CONSOLE_TAIL_LINES: usize = 30;
-const CONSOLE_TAIL_BYTES: i64 = 16 * 1024;
+/// How much of the console, and of what qemu says, an error shows.
+const TAIL_LINES: usize = 40;
+const TAIL_BYTES: i64 = 16 * 1024;
 
 /// Something a running command did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,7 @@ pub struct Output {
 pub struct Guest {
     qemu: Child,
     console: File,
+    complaints: File,
     control: UnixStream,
     control_text: Vec<u8>,
     out: UnixStream,
@@ -74,12 +75,10 @@ impl Guest {
         let run = run.path();
         machine.payload.pack(&run.join("payload.tar"), run)?;
 
-        let console = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .read(true)
-            .open(run.join("console"))?;
+        let mut create = File::options();
+        create.create_new(true).write(true).read(true);
+        let console = create.open(run.join("console"))?;
+        let complaints = create.open(run.join("complaints"))?;
         let listeners = PORTS.map(|port| listen(&run.join(port)));
         let mut command = qemu::command(machine, &image, accelerator, run)?;
         command.stdout(Stdio::null());
@@ -87,8 +86,7 @@ impl Guest {
         if machine.terminal {
             command.stdout(Stdio::inherit());
         }
-        let complaints = File::create(run.join("complaints"))?;
-        command.stderr(complaints);
+        command.stderr(complaints.try_clone()?);
         let mut qemu = command.spawn().context("cannot start setpriv and qemu-system-x86_64")?;
         let mut streams = Vec::new();
         for listener in listeners {
@@ -97,8 +95,7 @@ impl Guest {
                 Err(error) => {
                     let _ = qemu.kill();
                     let _ = qemu.wait();
-                    let said = std::fs::read_to_string(run.join("complaints")).unwrap_or_default();
-                    return Err(error.context(format!("qemu did not start: {}", said.trim())));
+                    return Err(error.context(format!("qemu did not start: {}", tail(&complaints))));
                 }
             }
         }
@@ -110,6 +107,7 @@ impl Guest {
         let mut guest = Self {
             qemu,
             console,
+            complaints,
             control,
             control_text: Vec::new(),
             out,
@@ -262,8 +260,9 @@ impl Guest {
     }
 
     fn failure(&self, what: &str) -> anyhow::Error {
-        let console = console_tail(&self.console);
-        anyhow!("{what}\n--- the end of the guest's console ---\n{console}")
+        let (console, complaints) = (tail(&self.console), tail(&self.complaints));
+        let qemu = if complaints.is_empty() { "" } else { "\n--- qemu ---\n" };
+        anyhow!("{what}\n--- the end of the guest's console ---\n{console}{qemu}{complaints}")
     }
 }
 
@@ -340,17 +339,18 @@ fn append<'a>(all: &'a mut Vec<u8>, bytes: &[u8]) -> &'a [u8] {
     all
 }
 
-fn console_tail(mut console: &File) -> String {
+/// The last lines of a file that another process writes.
+fn tail(mut file: &File) -> String {
     let mut bytes = Vec::new();
-    let length = console.metadata().map_or(0, |metadata| metadata.len());
-    let tail = CONSOLE_TAIL_BYTES.min(i64::try_from(length).unwrap_or(0));
-    if console.seek(SeekFrom::End(-tail)).and_then(|_| console.read_to_end(&mut bytes)).is_err() {
-        return "(the console cannot be read)".to_owned();
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    let tail = TAIL_BYTES.min(i64::try_from(length).unwrap_or(0));
+    if file.seek(SeekFrom::End(-tail)).and_then(|_| file.read_to_end(&mut bytes)).is_err() {
+        return "(it cannot be read)".to_owned();
     }
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> =
         text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(CONSOLE_TAIL_LINES)..].join("\n")
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }
 
 fn base64(bytes: &[u8]) -> String {

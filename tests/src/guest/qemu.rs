@@ -93,7 +93,9 @@ pub(super) fn command(
     qemu.arg("-kernel").arg(image.kernel()).arg("-initrd").arg(image.initrd());
     // On panic the machine would start again, which -no-reboot turns into the end of qemu.
     qemu.arg("-append");
-    qemu.arg("console=ttyS0 quiet panic=-1 mitigations=off audit=0 root=/dev/vda rw");
+    qemu.arg(
+        "console=ttyS0 earlyprintk=ttyS0 quiet panic=-1 mitigations=off audit=0 root=/dev/vda rw",
+    );
 
     match &machine.root {
         Root::Discarded => drive(&mut qemu, "root", &image.root(), "cache=unsafe,snapshot=on"),

@@ -14,6 +14,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     thinmover_tests::loop_devices::run(
-        [fixtures::trials(), lvm_guards::trials(), lvm_kills::trials()].into_iter().flatten().collect(),
+        [fixtures::trials(), lvm_guards::trials(), lvm_kills::trials()]
+            .into_iter()
+            .flatten()
+            .collect(),
     )
 }
