@@ -3,9 +3,9 @@
 //!
 //! Only open files, sizes and typed facts leave it: no other crate names a device path, runs LVM
 //! or calls mount(2). It promises that
-//! - guards refuse before anything is created ([`guard`]);
-//! - whatever is created, activated or mounted has a durable record first ([`record`]), and
-//!   recovery puts it back when its process is gone ([`recovery`]);
+//! - guards refuse before anything is created (`guard`);
+//! - whatever is created, activated or mounted has a durable record first (`record`), and
+//!   recovery puts it back when its process is gone (`recovery`);
 //! - a volume is removed only if its record and its tag agree;
 //! - a device is only read or written after its open file was found to be the volume meant.
 //!

@@ -2,7 +2,7 @@
 //!
 //! Pure functions over `&str`, tested with output captured from Debian 11, 12 and 13 (`fixtures/`).
 //! Fields nobody asked for are ignored, missing ones read as empty; what a row *means* is decided
-//! in [`crate::inventory`].
+//! in `inventory`.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
