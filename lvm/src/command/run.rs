@@ -20,7 +20,7 @@ const STDOUT_LIMIT_BYTES: u64 = 64 << 20;
 const STDERR_LIMIT_BYTES: u64 = 16 << 10;
 /// How long a program may take to end after SIGTERM before it gets SIGKILL. LVM defers signals
 /// while it writes metadata, so it must not be killed at once.
-const TERMINATION_GRACE: Duration = Duration::from_secs(10);
+const TERMINATION_GRACE: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 10_000 });
 /// How often the end of a program is looked for.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -307,6 +307,17 @@ mod tests {
         let error = run("sleep", &["60"], Duration::from_millis(50)).stdout().unwrap_err();
         assert!(matches!(error, CommandError::TimedOut { .. }), "{error}");
         assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_program_that_ignores_being_asked_to_end_is_killed() {
+        let begun = Instant::now();
+        let stubborn = ["-c", "trap '' TERM; echo $$ >&2; while :; do :; done"];
+        let error = run("sh", &stubborn, Duration::from_millis(200)).stdout().unwrap_err();
+        let CommandError::TimedOut { message, .. } = error else { panic!("{error}") };
+        let pid = Pid::from_raw(message.parse().unwrap());
+        assert_eq!(kill(pid, None), Err(nix::errno::Errno::ESRCH), "{pid} lives on");
+        assert!(begun.elapsed() < Duration::from_secs(10));
     }
 
     #[test]
