@@ -1,7 +1,8 @@
 //! What all jobs of this process share: the settings, this host, and its LVM.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 
 use nix::fcntl::{Flock, FlockArg};
 use thinmover_lvm::{
@@ -54,10 +55,13 @@ impl Engine {
     }
 
     /// What a SOURCE or TARGET stands for. LVM is asked only where it can be meant: an image file
-    /// needs no LVM on the host.
+    /// needs no LVM on the host, and neither does a path where a new one is to be made.
     pub(super) fn place(&self, spec: &str) -> Result<Place> {
-        if is_path(spec) && Path::new(spec).is_file() {
-            return Ok(Place::Path(PathBuf::from(spec)));
+        let path = Path::new(spec);
+        let is_device = path.starts_with("/dev")
+            || fs::metadata(path).is_ok_and(|found| found.file_type().is_block_device());
+        if is_path(spec) && !is_device {
+            return Ok(Place::Path(path.to_owned()));
         }
         Ok(self.lvm.find(spec)?)
     }

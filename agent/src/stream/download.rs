@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use thinmover_io::DirectFile;
+use thinmover_io::{ALIGNMENT, DirectFile};
 use thinmover_repository::{Id, Image, PackRead, Window};
 
 use super::writer::Writer;
@@ -35,6 +35,13 @@ pub(crate) struct Downloaded {
 }
 
 impl Download<'_> {
+    /// Where the image ends on the target, in bytes: what direct I/O can write at the least makes
+    /// the image's tail a little longer, by zeroes, where the target has room for that.
+    pub(super) fn padded_end(&self) -> u64 {
+        let end = self.image.root().total_bytes().next_multiple_of(ALIGNMENT as u64);
+        end.min(self.target.size_bytes())
+    }
+
     /// Size of an image block in bytes.
     pub(super) fn block_bytes(&self) -> u64 {
         u64::from(self.image.root().block_bytes())
@@ -125,11 +132,11 @@ fn plan(
         steps(offset, length)
             .try_for_each(|(offset, length)| hand_out(Work::Hole { offset, length }))
     };
-    let total_bytes = job.image.root().total_bytes();
+    let end = job.padded_end();
     let mut walk = job.image.walk();
     let mut first_block = None;
     while let Some(mut window) = walk.next_window(limits.window_blocks)? {
-        for (offset, length) in holes(&window, job.block_bytes(), total_bytes) {
+        for (offset, length) in holes(&window, job.block_bytes(), end) {
             clear(offset, length)?;
         }
         if window.first_block == 0 {
@@ -141,16 +148,17 @@ fn plan(
             hand_out(Work::Pack(read))?;
         }
     }
-    clear(total_bytes, job.target.size_bytes().saturating_sub(total_bytes))?;
+    clear(end, job.target.size_bytes().saturating_sub(end))?;
     Ok(first_block)
 }
 
-/// The ranges of the target (offset and length in bytes) that are holes in `window`, merged.
-fn holes(window: &Window, block_bytes: u64, total_bytes: u64) -> Vec<(u64, u64)> {
+/// The ranges of the target (offset and length in bytes) that are holes in `window`, merged; the
+/// image ends at `end`.
+fn holes(window: &Window, block_bytes: u64, end: u64) -> Vec<(u64, u64)> {
     let mut holes: Vec<(u64, u64)> = Vec::new();
     for (block, id) in (window.first_block..).zip(&window.ids) {
         let offset = block * block_bytes;
-        let length = block_bytes.min(total_bytes - offset);
+        let length = block_bytes.min(end - offset);
         match holes.last_mut() {
             _ if !id.is_hole() => {}
             Some((start, merged)) if *start + *merged == offset => *merged += length,

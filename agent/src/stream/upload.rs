@@ -88,12 +88,13 @@ pub(crate) fn upload(
                 if let Err(error) = store(upload, block_bytes, &work, &reports) {
                     let _ = reports.send(Err(error));
                 }
+                // After an error the readers may wait for buffers that are still queued here.
+                work.iter().for_each(drop);
             });
         }
         // The stages end when the channels do: keep no end of one that belongs to a thread.
         drop((permits, to_workers, work, reports));
-        assemble(source.size_bytes(), builder, reported, &permit_back, progress)
-        // On an error `reported` and `permit_back` are dropped here and every stage ends.
+        assemble(source.size_bytes(), builder, reported, permit_back, progress)
     })
 }
 
@@ -149,11 +150,12 @@ fn store(
 }
 
 /// Takes the ranges in whatever order they come and appends them to the image tree in theirs.
+/// It owns its ends of the channels: when it returns early they close, and with them every stage.
 fn assemble(
     size_bytes: u64,
     mut builder: ImageBuilder,
     reported: Receiver<Report>,
-    permit_back: &Sender<()>,
+    permit_back: Sender<()>,
     progress: &Progress,
 ) -> Result<Uploaded, StreamError> {
     let mut early = BTreeMap::new();

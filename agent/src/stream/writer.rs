@@ -1,7 +1,7 @@
 //! One writer of a download: opens and verifies what a range of a pack holds, and writes neighbours
 //! together; clears holes.
 
-use thinmover_io::AlignedBuffer;
+use thinmover_io::{ALIGNMENT, AlignedBuffer};
 use thinmover_repository::{Opener, PackRead};
 
 use super::download::{Download, Downloaded};
@@ -84,7 +84,12 @@ impl<'a> Writer<'a> {
     }
 
     fn flush(&mut self) -> Result<(), StreamError> {
-        let (offset, length) = (self.offset, std::mem::take(&mut self.filled));
+        let (offset, filled) = (self.offset, std::mem::take(&mut self.filled));
+        // Only the image's tail can need it; see `Download::padded_end`.
+        let room = self.job.target.size_bytes() - offset;
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        let length = filled.next_multiple_of(ALIGNMENT).min(room);
+        self.buffer[filled..length].fill(0);
         self.job
             .target
             .write_all_at(&self.buffer[..length], offset)

@@ -1,12 +1,12 @@
-//! One worker's way of storing blobs: compress into a segment, seal it into a pack, stream the pack to
-//! the store.
+//! One worker's way of storing blobs: compress into a segment, seal it into a pack, stream the pack
+//! to the store.
 
 use super::put::finish;
 use super::session::Upload;
 use crate::container::{
     BLOB_BYTES_MAX, Entry, HEADER_BYTES, Segment, encode_run, header, seal_footer,
 };
-use crate::crypto::{SealKey, TAG_BYTES};
+use crate::crypto::SealKey;
 use crate::error::{Error, Result};
 use crate::id::{BlobKind, Id};
 use crate::names::{ContainerId, ContainerRef, Place};
@@ -30,8 +30,8 @@ pub struct Stored {
     pub stored_bytes: u32,
 }
 
-/// Stores blobs for one worker. It holds one segment of about 4 MiB. Any failure, and dropping it with blobs not
-/// yet stored, fails the whole upload.
+/// Stores blobs for one worker. It holds one segment of about 4 MiB. Any failure, and dropping it
+/// with blobs not yet stored, fails the whole upload.
 pub struct Packer<'u> {
     upload: &'u Upload,
     compressor: zstd::bulk::Compressor<'static>,
@@ -54,11 +54,12 @@ impl<'u> Packer<'u> {
         Ok(Self { upload, compressor, segment: Segment::default(), pack: None })
     }
 
-    /// Stores a block of an image, unless the domain has it. The caller leaves out blocks of zeroes.
+    /// Stores a block of an image, unless the domain has it. The caller leaves out blocks of
+    /// zeroes.
     ///
     /// # Errors
-    /// `InvalidInput` for a block that is empty or over 8 MiB, `UploadFailed` after an earlier failure of any
-    /// worker, and what the store reports.
+    /// `InvalidInput` for a block that is empty or over 8 MiB, `UploadFailed` after an earlier
+    /// failure of any worker, and what the store reports.
     pub fn store_block(&mut self, plain: &[u8]) -> Result<Stored> {
         self.store(BlobKind::Data, plain)
     }
@@ -160,7 +161,6 @@ impl OpenPack {
         let groups = [(self.container, self.entries)];
         let run = encode_run(&groups)?;
         let [(_, entries)] = groups;
-        debug_assert!(run.len() > TAG_BYTES);
         let offset = u64::from(self.written);
         let end = seal_footer(upload.keys(), &self.key, self.container, offset, run)?;
         self.writer.append(&end)?;

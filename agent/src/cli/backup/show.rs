@@ -18,6 +18,10 @@ pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
     Ok(invocation.answer(&Backup::new(&repository.backup(&args.id)?), &[]))
 }
 
+fn or_dash(text: String) -> String {
+    if text.is_empty() { "-".to_owned() } else { text }
+}
+
 impl Report for Backup {
     fn human(&self) -> String {
         let lines = [
@@ -33,7 +37,7 @@ impl Report for Backup {
             ("read", size(self.read_bytes)),
             ("new", size(self.new_bytes)),
             ("stored", size(self.stored_bytes)),
-            ("labels", labels(&self.labels)),
+            ("labels", or_dash(labels(&self.labels))),
             ("kept for", self.ttl.clone().unwrap_or_else(|| "ever".into())),
             ("previous", self.previous.clone().unwrap_or_else(|| "-".into())),
         ];

@@ -1,0 +1,11 @@
+//! What a user of the built binary sees, on image files: no LVM is needed for these.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // In the helpers of tests as in tests themselves.
+
+mod damage;
+mod fixture;
+mod refusals;
+mod repositories;
+mod restoring;
+mod uploads;
+mod usage;
