@@ -46,7 +46,7 @@ pub enum Error {
 
     /// Written by a newer version of thinmover.
     #[error(
-        "{object} has format version {found}, this build reads up to {supported}: use a newer thinmover"
+        "{object} has format {found}, this build reads up to {supported}: use a newer thinmover"
     )]
     NewerFormat {
         /// The object's key, or what it is.

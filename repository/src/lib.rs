@@ -1,12 +1,13 @@
 //! Everything that knows the stored format: packs, index runs, images, manifests, keys.
 //!
-//! The format is written down in `FORMAT.md` beside this crate; the sections named in the modules are
-//! its. What this crate promises: a backup that is listed is complete, because its manifest is created last and in
-//! one step; no read ever returns a byte that was not proven to be what was written; no length that
-//! comes from outside is allocated before it is bounded.
+//! The format is written down in `FORMAT.md` beside this crate; the sections named in the modules
+//! are its. What this crate promises: a backup that is listed is complete, because its manifest is
+//! created last and in one step; no read ever returns a byte that was not proven to be what was
+//! written; no length that comes from outside is allocated before it is bounded.
 //!
-//! It may not know LVM, sockets or the host: callers hand in bytes and get bytes. All calls block; it starts no
-//! threads of its own, callers share [`Upload`] and [`Image`] by reference between theirs.
+//! It may not know LVM, sockets or the host: callers hand in bytes and get bytes. All calls block;
+//! it starts no threads of its own, callers share [`Upload`] and [`Image`] by reference between
+//! theirs.
 //!
 //! ```
 //! # use std::ops::ControlFlow;

@@ -61,8 +61,8 @@ impl Repository {
     /// Makes a repository in an empty store.
     ///
     /// # Errors
-    /// `AlreadyInitialised` if any object is there, `InvalidInput` for an empty passphrase, and what
-    /// the store reports.
+    /// `AlreadyInitialised` if any object is there, `InvalidInput` for an empty passphrase, and
+    /// what the store reports.
     pub fn init(
         store: Arc<dyn Store>,
         options: &InitOptions,
@@ -179,8 +179,8 @@ impl Repository {
     /// The live backup whose id is, or begins with, `id`.
     ///
     /// # Errors
-    /// `BackupNotFound`, `AmbiguousBackup`, `Damaged` or `NewerFormat` if its manifest cannot be read,
-    /// and what the store reports.
+    /// `BackupNotFound`, `AmbiguousBackup`, `Damaged` or `NewerFormat` if its manifest cannot be
+    /// read, and what the store reports.
     pub fn backup(&self, id: &str) -> Result<Manifest> {
         let not_found = || Error::BackupNotFound { id: id.to_owned() };
         if id.is_empty() {
@@ -223,8 +223,8 @@ impl Repository {
     /// Begins an upload of one volume.
     ///
     /// # Errors
-    /// `CollectionInProgress` and `NewerFormat` if the domain was maintained by a newer version, and
-    /// what the store reports.
+    /// `CollectionInProgress` and `NewerFormat` if the domain was maintained by a newer version,
+    /// and what the store reports.
     pub fn begin_upload(
         &self,
         domain: &Domain,
@@ -244,8 +244,8 @@ impl Repository {
         Image::open(Arc::clone(&self.store), keys, backup, limits)
     }
 
-    /// Reads everything the backup reaches: whole packs, with header, footer and trailer. `on_progress` is
-    /// called now and then; it stops the verification by breaking.
+    /// Reads everything the backup reaches: whole packs, with header, footer and trailer.
+    /// `on_progress` is called now and then; it stops the verification by breaking.
     ///
     /// # Errors
     /// `Canceled`, and what keeps the index from being listed. Damage is in the report.

@@ -1,6 +1,6 @@
-//! Packs and index objects (FORMAT.md, sections 7 to 9): how blobs lie in an object, and the run at its
-//! end that says where. Bytes in, bytes out; requests to a store are made by the callers, except for
-//! reading a run.
+//! Packs and index objects (FORMAT.md, sections 7 to 9): how blobs lie in an object, and the run at
+//! its end that says where. Bytes in, bytes out; requests to a store are made by the callers,
+//! except for reading a run.
 
 mod blob;
 mod frame;

@@ -1,4 +1,5 @@
-//! Index runs: which blob lies where, sorted so that one binary search finds it (FORMAT.md, section 9).
+//! Index runs: which blob lies where, sorted so that one binary search finds it (FORMAT.md, section
+//! 9).
 
 use crate::crypto::TAG_BYTES;
 use crate::error::{Error, Result};

@@ -1,5 +1,5 @@
-//! Keys and seals (FORMAT.md, sections 4 to 6). Everything that touches key bytes lives here; the rest
-//! of the crate sees ids, and seals that open or do not.
+//! Keys and seals (FORMAT.md, sections 4 to 6). Everything that touches key bytes lives here; the
+//! rest of the crate sees ids, and seals that open or do not.
 
 mod keys;
 mod passphrase;

@@ -123,8 +123,8 @@ pub(crate) fn seal(
 ) -> Result<Vec<u8>> {
     if !cost.is_in_bounds() {
         return Err(Error::InvalidInput(format!(
-            "a passphrase may cost 8 KiB a lane to {MEMORY_KIB_MAX} KiB of memory, 1 to {PASSES_MAX} \
-             passes and 1 to {LANES_MAX} lanes"
+            "a passphrase may cost 8 KiB a lane to {MEMORY_KIB_MAX} KiB of memory, \
+             1 to {PASSES_MAX} passes and 1 to {LANES_MAX} lanes"
         )));
     }
     let salt = random()?;

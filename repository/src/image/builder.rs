@@ -6,7 +6,8 @@ use crate::error::{Error, Result};
 use crate::id::{BlobKind, Id};
 use crate::upload::Packer;
 
-/// Takes the ids of an image's blocks in order and stores its tree. Holds one unfinished node for each level.
+/// Takes the ids of an image's blocks in order and stores its tree. Holds one unfinished node for
+/// each level.
 pub struct ImageBuilder<'u> {
     packer: Packer<'u>,
     image: ImageRoot,

@@ -1,5 +1,5 @@
-//! The tree of ids that an image is (FORMAT.md, section 10): built in order while blocks are stored,
-//! walked in order to read it back. Both hold a few nodes for each level, never the whole.
+//! The tree of ids that an image is (FORMAT.md, section 10): built in order while blocks are
+//! stored, walked in order to read it back. Both hold a few nodes for each level, never the whole.
 
 mod builder;
 mod node;

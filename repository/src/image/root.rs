@@ -21,7 +21,7 @@ impl ImageRoot {
     pub(crate) fn new(id: Id, total_bytes: u64, block_bytes: u32) -> Result<Self> {
         if !block_bytes.is_power_of_two() || !BLOCK_BYTES.contains(&block_bytes) {
             return Err(Error::InvalidInput(format!(
-                "an image block of {block_bytes} bytes: it must be a power of two from 64 KiB to 8 MiB"
+                "an image block of {block_bytes} bytes is not a power of two from 64 KiB to 8 MiB"
             )));
         }
         if total_bytes > i64::MAX as u64 {

@@ -25,8 +25,8 @@ pub(crate) trait NodeSource {
     fn object(&self) -> &str;
 }
 
-/// Gives an image's block ids in order. Holds at most one node's children for each level, and every node
-/// is proven before its ids are used.
+/// Gives an image's block ids in order. Holds at most one node's children for each level, and every
+/// node is proven before its ids are used.
 pub struct ImageWalk<'i> {
     source: &'i dyn NodeSource,
     root: ImageRoot,

@@ -164,8 +164,9 @@ impl NodeSource for Image {
 pub struct Opener<'i>(BlobOpener<'i>);
 
 impl Opener<'_> {
-    /// The proven plaintext of one of `read`'s blobs, into `plain` (what it held is gone, its memory is
-    /// reused). `bytes` is what [`Image::fetch`] gave for `read`. After an error `plain` is empty.
+    /// The proven plaintext of one of `read`'s blobs, into `plain` (what it held is gone, its
+    /// memory is reused). `bytes` is what [`Image::fetch`] gave for `read`. After an error `plain`
+    /// is empty.
     ///
     /// # Errors
     /// `Damaged`, naming the object and the range.

@@ -1,5 +1,5 @@
-//! Reading images back: find the blobs of a window of blocks, read them in few large ranges, open and
-//! prove each. What cannot be proven is an error that names the range, never bytes.
+//! Reading images back: find the blobs of a window of blocks, read them in few large ranges, open
+//! and prove each. What cannot be proven is an error that names the range, never bytes.
 
 mod image;
 mod index;

@@ -1,5 +1,5 @@
-//! Where objects are kept. A [`Store`] is a flat set of immutable objects under keys, with an atomic,
-//! durable create-if-absent; the directory is one, a bucket will be another.
+//! Where objects are kept. A [`Store`] is a flat set of immutable objects under keys, with an
+//! atomic, durable create-if-absent; the directory is one, a bucket will be another.
 //!
 //! Nothing here knows what the objects mean.
 
@@ -42,8 +42,8 @@ pub enum Creation {
 /// Immutable objects under keys. All calls block; all are safe from several threads.
 ///
 /// A listing includes every object that existed before it began and was not deleted meanwhile. Once
-/// a create has been answered the object survives a power cut and every later read sees it. An error
-/// of a create does not prove that nothing was created.
+/// a create has been answered the object survives a power cut and every later read sees it. An
+/// error of a create does not prove that nothing was created.
 pub trait Store: Send + Sync + fmt::Debug {
     /// The address, for messages.
     fn url(&self) -> String;
@@ -77,7 +77,8 @@ pub trait Store: Send + Sync + fmt::Debug {
         visit: &mut dyn FnMut(ListEntry) -> ControlFlow<()>,
     ) -> StoreResult<()>;
 
-    /// The parts that directly follow `prefix` and are followed by `/`: the folders in it, in no order.
+    /// The parts that directly follow `prefix` and are followed by `/`: the folders in it, in no
+    /// order.
     ///
     /// # Errors
     /// As [`list`](Self::list).

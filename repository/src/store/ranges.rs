@@ -1,5 +1,5 @@
-//! Ranges of objects. Large ones are read past the page cache where the filesystem allows it: a restore
-//! reads each pack once, and reading it through the cache costs more than the disk does.
+//! Ranges of objects. Large ones are read past the page cache where the filesystem allows it: a
+//! restore reads each pack once, and reading it through the cache costs more than the disk does.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,8 @@ const DIRECT_BYTES_MIN: usize = 256 << 10;
 /// One read request.
 const STAGING_BYTES: usize = 1 << 20;
 
-/// Fills `out` from `start`. Nobody else uses the file meanwhile: its flags are changed and put back.
+/// Fills `out` from `start`. Nobody else uses the file meanwhile: its flags are changed and put
+/// back.
 pub(super) fn read_range(file: &File, start: u64, out: &mut [u8]) -> io::Result<()> {
     if out.len() >= DIRECT_BYTES_MIN && set_direct(file, true) {
         let read = read_direct(file, start, out);

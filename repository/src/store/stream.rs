@@ -1,5 +1,5 @@
-//! Large objects written past the page cache where the filesystem allows it: what is uploaded once is
-//! not read again soon, and the application's cached pages are worth more.
+//! Large objects written past the page cache where the filesystem allows it: what is uploaded once
+//! is not read again soon, and the application's cached pages are worth more.
 
 use std::fs::File;
 use std::io;
@@ -60,8 +60,8 @@ impl StreamWriter {
     }
 }
 
-/// Takes the blocks beforehand, so that the file is in few pieces. Where there is not room for all of
-/// it the writes will tell whether there is room enough.
+/// Takes the blocks beforehand, so that the file is in few pieces. Where there is not room for all
+/// of it the writes will tell whether there is room enough.
 fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     let Ok(length) = i64::try_from(bytes) else { return Ok(()) };
     if length == 0 {

@@ -12,8 +12,8 @@ use crate::id::Id;
 /// blocks) agree in 128 bits with a probability of 2^-61.
 type Short = u128;
 
-/// A slot of the hash set, its control byte, a load of at least 7/16 right after it has grown, and the old
-/// table beside the new one while it grows: about 56 bytes an id at worst.
+/// A slot of the hash set, its control byte, a load of at least 7/16 right after it has grown, and
+/// the old table beside the new one while it grows: about 56 bytes an id at worst.
 const SESSION_ID_BYTES: usize = 56;
 
 /// The set of blobs that are stored already, or will be before the commit.
@@ -27,8 +27,8 @@ pub(super) struct KnownIds {
 }
 
 impl KnownIds {
-    /// Ids of existing runs as far as they fit in three quarters of `memory_bytes`; the rest is for the
-    /// session's own.
+    /// Ids of existing runs as far as they fit in three quarters of `memory_bytes`; the rest is for
+    /// the session's own.
     pub(super) fn load(memory_bytes: usize, runs: impl Iterator<Item = Run>) -> Self {
         let stored_max = memory_bytes / 4 * 3 / size_of::<Short>();
         let mut stored: Vec<Short> = Vec::new();

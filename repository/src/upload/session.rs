@@ -25,7 +25,8 @@ pub struct UploadLimits {
     pub index_memory_bytes: usize,
     /// New entries held until they are written out as an index object; at most 131,072.
     pub session_entries: usize,
-    /// New blobs of at most so much in all go into the index object and need no pack; at most 4 MiB.
+    /// New blobs of at most so much in all go into the index object and need no pack; at most 4
+    /// MiB.
     pub embedded_bytes: usize,
     /// zstd's level.
     pub compression_level: i32,
@@ -147,9 +148,9 @@ impl Upload {
     /// W2 to W4: the last index object, the manifest, the ack. All packers must have finished.
     ///
     /// # Errors
-    /// `UploadFailed` if a worker failed, `Fenced` if maintenance ended the session, and what the store
-    /// reports. Nothing is listed then; only an error of the manifest's own request can leave it open
-    /// whether the (complete) backup is.
+    /// `UploadFailed` if a worker failed, `Fenced` if maintenance ended the session, and what the
+    /// store reports. Nothing is listed then; only an error of the manifest's own request can leave
+    /// it open whether the (complete) backup is.
     pub fn commit(self, draft: ManifestDraft) -> Result<Manifest> {
         let state = {
             let mut state = self.lock();
@@ -190,8 +191,8 @@ impl Upload {
     fn acknowledge(&self) -> Result<()> {
         if !self.in_doubt.load(Ordering::Relaxed) {
             let key = names::ack(self.location.domain, self.location.session);
-            // The backup is committed whether or not the ack arrives: without it, collection keeps a few
-            // small keys longer.
+            // The backup is committed whether or not the ack arrives: without it, collection keeps
+            // a few small keys longer.
             let _ = create(&*self.store, "ack", &key, &[]);
         }
         Ok(())

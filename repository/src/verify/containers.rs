@@ -222,7 +222,8 @@ mod tests {
         keys.domain(DomainId([2; 16]), [3; 16], Encryption::default())
     }
 
-    /// A pack of two blobs with `gap` bytes before the second and before the footer, all well sealed.
+    /// A pack of two blobs with `gap` bytes before the second and before the footer, all well
+    /// sealed.
     fn pack(keys: &DomainKeys, gap: usize) -> (Vec<u8>, Vec<Entry>) {
         let key = keys.container_key(PACK.id).unwrap();
         let mut compressor = zstd::bulk::Compressor::new(1).unwrap();

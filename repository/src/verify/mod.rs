@@ -1,5 +1,5 @@
-//! Reading everything that a backup reaches, and saying what is damaged. No byte of a container that
-//! matters goes unread: header, every blob, footer, trailer.
+//! Reading everything that a backup reaches, and saying what is damaged. No byte of a container
+//! that matters goes unread: header, every blob, footer, trailer.
 
 mod backup;
 mod containers;

@@ -7,8 +7,8 @@ use thinmover_repository::{Error, Filter, Manifest, Repository, UploadLimits, Ve
 
 use super::support::*;
 
-/// Short blobs of every kind, so that all bytes can be changed in little time: compressed ones, one that
-/// does not compress, nodes of two levels.
+/// Short blobs of every kind, so that all bytes can be changed in little time: compressed ones, one
+/// that does not compress, nodes of two levels.
 static IMAGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     [text(1, BLOCK), text(2, BLOCK), vec![0; 130 * BLOCK], noise(3, 200)].concat()
 });

@@ -70,7 +70,8 @@ fn a_failure_at_any_request_leaves_whole_backups_or_none() {
             let again = upload(&repository).unwrap();
             assert!(is_whole(&repository, &again), "what a failed upload left does no harm");
             requests += 1;
-            // Past the last request nothing fails: session, 2 gen, index, packs and indexes, outcome, ack.
+            // Past the last request nothing fails: session, 2 gen, index, packs and indexes,
+            // outcome, ack.
             if requests > 12 {
                 break;
             }

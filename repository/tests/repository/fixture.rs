@@ -1,5 +1,6 @@
 //! Repositories that earlier versions wrote must stay readable. `fixtures/v1` was written by
-//! `write_the_fixture`, which is run by hand (`cargo test -- --ignored`) when the format changes before it is frozen.
+//! `write_the_fixture`, which is run by hand (`cargo test -- --ignored`) when the format changes
+//! before it is frozen.
 
 use std::path::PathBuf;
 use std::sync::Arc;

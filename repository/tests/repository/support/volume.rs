@@ -137,7 +137,8 @@ pub(crate) fn restore_with(
     Ok(out)
 }
 
-/// Whether every block that is read is the image's and every hole is one of its; without making the image.
+/// Whether every block that is read is the image's and every hole is one of its; without making the
+/// image.
 pub(crate) fn restores_equal(
     repository: &Repository,
     backup: &Manifest,
