@@ -93,7 +93,7 @@ pub(crate) fn inventory(volumes: Vec<Volume>) -> Inventory {
 }
 
 /// The distributions whose output was captured. All show the same volumes, made by one script.
-pub(crate) const DISTRIBUTIONS: [&str; 2] = ["debian-11", "debian-12"];
+pub(crate) const DISTRIBUTIONS: [&str; 3] = ["debian-11", "debian-12", "debian-13"];
 
 /// A file of `fixtures/`.
 pub(crate) fn fixture(path: &str) -> String {
