@@ -1,12 +1,35 @@
-# thinmover's tasks. `make` alone lists them.
+# thinmover's tasks. `make` alone lists them; each installs what it needs (apt-get or dnf).
 
 DESTDIR ?=
 PREFIX ?= /usr
 
-.PHONY: help install
+# Where rustup and `cargo install` put programs, for a shell that has not been told.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.PHONY: help demo test test-long lint install
 
 help: ## list these tasks
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: ## back up, wreck and restore a volume on a real thin pool, here or in the test guest
+	@scripts/install-deps build guest
+	cargo build --release --locked --package thinmover
+	cargo build --locked --package thinmover-tests
+	@scripts/run-demo
+
+test: ## run every test, unit to guest
+	@scripts/install-deps build guest
+	cargo test --locked --workspace --no-fail-fast
+
+test-long: ## run the tests that repeat kills and power cuts with many more rounds
+	@scripts/install-deps build guest
+	THINMOVER_TEST_ROUNDS=50 cargo test --locked --package thinmover-tests --no-fail-fast
+
+lint: ## check formatting, clippy's lints and the policy on dependencies
+	@scripts/install-deps build lint
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	cargo deny --offline check bans licenses sources
 
 install: ## build the release and install it below DESTDIR
 	cargo build --quiet --release --locked --package thinmover

@@ -12,4 +12,7 @@
 pub mod fixtures;
 pub mod guest;
 pub mod loop_devices;
+mod rounds;
 pub mod workspace;
+
+pub use rounds::{ROUNDS, rounds};

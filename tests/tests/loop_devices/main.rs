@@ -6,17 +6,29 @@
 //!
 //! `cargo test -p thinmover-tests --test loop_devices FILTER` runs some of them.
 
+mod crash;
 mod fixtures;
+mod job;
+mod job_kills;
+mod job_refusals;
 mod lvm_guards;
 mod lvm_kills;
+mod main_job;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     thinmover_tests::loop_devices::run(
-        [fixtures::trials(), lvm_guards::trials(), lvm_kills::trials()]
-            .into_iter()
-            .flatten()
-            .collect(),
+        [
+            fixtures::trials(),
+            main_job::trials(),
+            job_refusals::trials(),
+            lvm_guards::trials(),
+            lvm_kills::trials(),
+            job_kills::trials(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     )
 }

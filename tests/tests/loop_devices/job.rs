@@ -1,0 +1,135 @@
+//! What the trials of uploads and downloads share: a pool with a mounted volume and a repository.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use thinmover_tests::fixtures::{Finished, MIB, Mounted, ThinPool, Thinmover, Volume, lvm, run};
+
+/// Size of the volumes: room for an xfs.
+pub(crate) const VOLUME_BYTES: u64 = 512 * MIB;
+
+/// A pool with the mounted xfs volume `data`, and a repository outside of it. What stands first is
+/// dropped first.
+pub(crate) struct Host {
+    pub(crate) thinmover: Thinmover,
+    pub(crate) mounted: Mounted,
+    pub(crate) data: Volume,
+    pub(crate) pool: ThinPool,
+}
+
+impl Host {
+    pub(crate) fn new() -> Self {
+        let pool = ThinPool::new();
+        let data = pool.volume("data", VOLUME_BYTES);
+        let mounted = data.format_xfs().mount();
+        let thinmover = Thinmover::new();
+        thinmover.init_repository();
+        Self { thinmover, mounted, data, pool }
+    }
+
+    /// Fills a file on the mounted volume with bytes that neither compress nor repeat.
+    pub(crate) fn write_file(&self, name: &str, bytes: u64) {
+        random_file(&self.mounted.path().join(name), bytes);
+        self.mounted.sync();
+    }
+
+    /// The arguments of a job in the process on this host's repository.
+    pub(crate) fn job(&self, words: &[&str]) -> Vec<String> {
+        let words = words.iter().map(|&word| word.to_owned());
+        words.chain(["--standalone".into(), "--repo".into(), self.thinmover.repository()]).collect()
+    }
+
+    /// Runs a job that must end with this status and returns its document.
+    #[track_caller]
+    pub(crate) fn run(&self, status: i32, words: &[&str]) -> Value {
+        self.thinmover.json(status, &self.job(words))
+    }
+
+    #[track_caller]
+    pub(crate) fn spawn(&self, words: &[&str]) -> Child {
+        self.thinmover.spawn(&self.job(words))
+    }
+
+    /// Backs the mounted volume up and returns the backup's id.
+    #[track_caller]
+    pub(crate) fn back_up(&self) -> String {
+        id(&self.run(0, &["backup", "create", &self.data.name]))
+    }
+
+    /// Reads and checks every backup that is listed; returns their ids.
+    #[track_caller]
+    pub(crate) fn verify_all(&self) -> Vec<String> {
+        let list = self.run(0, &["backup", "list"]);
+        let ids: Vec<String> = list["backups"].as_array().unwrap().iter().map(id).collect();
+        for id in &ids {
+            self.run(0, &["backup", "verify", id]);
+        }
+        ids
+    }
+
+    /// Every job on LVM begins with recovery; this one finds nothing to do afterwards.
+    #[track_caller]
+    pub(crate) fn recover(&self) {
+        let words = ["snapshot", "create", "no-such-volume", "--standalone"];
+        self.thinmover.run(&words).expect_status(3);
+    }
+
+    /// Waits until the snapshot of a running job is there and stops the job.
+    #[track_caller]
+    pub(crate) fn stop_with_snapshot(&self, job: &Child) -> String {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        loop {
+            let snapshots = lvm(&format!(
+                "lvs --noheadings -o lv_full_name -S lv_tags=~thinmover&&lv_active=active {}",
+                self.pool.group
+            ));
+            if let Some(snapshot) = snapshots.split_whitespace().next() {
+                signal(job, "STOP");
+                return snapshot.to_owned();
+            }
+            assert!(Instant::now() < deadline, "the job makes no snapshot");
+        }
+    }
+}
+
+/// The `id` of a document.
+#[track_caller]
+pub(crate) fn id(document: &Value) -> String {
+    document["id"].as_str().unwrap().to_owned()
+}
+
+/// Sends a signal to a process.
+#[track_caller]
+pub(crate) fn signal(child: &Child, name: &str) {
+    run("kill", &["-s", name, &child.id().to_string()]);
+}
+
+/// The end of a process that was spawned: its exit status and the document on its stdout.
+#[track_caller]
+pub(crate) fn end(child: Child) -> (Option<i32>, Value) {
+    let output = child.wait_with_output().unwrap();
+    let document = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    (output.status.code(), document)
+}
+
+/// Makes a file of bytes that neither compress nor repeat.
+#[track_caller]
+pub(crate) fn random_file(path: &Path, bytes: u64) {
+    let count = format!("count={}", bytes / MIB);
+    let to = format!("of={}", path.display());
+    run("dd", &["if=/dev/urandom", &to, "bs=1M", &count, "status=none"]);
+}
+
+/// The end of the test when two volumes or files differ.
+#[track_caller]
+pub(crate) fn assert_equal(left: &Path, right: &Path) {
+    Finished::of(Command::new("cmp").args([left, right])).expect_status(0);
+}
+
+/// The device of a volume given as `VG/LV`.
+pub(crate) fn device(name: &str) -> PathBuf {
+    Path::new("/dev").join(name)
+}

@@ -1,0 +1,134 @@
+//! Jobs killed at every point and at random moments: after the next start the host is as it was, and
+//! every listed backup is whole.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Failed, Trial};
+use thinmover_tests::fixtures::{HostState, MIB, lvm};
+use thinmover_tests::loop_devices::KILLS;
+use thinmover_tests::rounds;
+
+use crate::crash::{KILLED, points};
+use crate::job::{Host, VOLUME_BYTES};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        Trial::test("a_killed_upload_leaves_nothing", upload).with_kind(KILLS),
+        Trial::test("a_killed_download_to_a_new_volume_leaves_all_of_it_or_nothing", new_volume)
+            .with_kind(KILLS),
+        Trial::test("a_killed_download_leaves_no_activation", activation).with_kind(KILLS),
+        Trial::test("an_upload_killed_at_random_leaves_nothing", random),
+    ]
+}
+
+fn upload() -> Result<(), Failed> {
+    let host = Host::new();
+    host.write_file("file", 8 * MIB);
+    let words = ["backup", "create", &host.data.name];
+    let before = HostState::now();
+    let points = passed(&host, &words);
+    for word in ["record:", "lvm:lvcreate", "lvm:lvremove", "store:"] {
+        assert!(points.iter().any(|point| point.starts_with(word)), "no {word} in {points:?}");
+    }
+    let mut listed = host.verify_all().len();
+    for point in &points {
+        // Something new each time, or nothing would be stored.
+        host.write_file("file", MIB);
+        kill(&host, point, &words);
+        host.recover();
+        let difference = before.difference(&HostState::now());
+        assert!(difference.is_empty(), "killed at {point}:\n{difference}");
+        let now = host.verify_all().len();
+        assert!((listed..=listed + 1).contains(&now), "killed at {point}: {listed}, then {now}");
+        listed = now;
+    }
+    Ok(())
+}
+
+fn new_volume() -> Result<(), Failed> {
+    let host = Host::new();
+    host.write_file("file", 4 * MIB);
+    let backup = host.back_up();
+    let (name, pool) = (format!("{}/made", host.pool.group), host.pool.name());
+    let words = ["restore", &backup, &name, "--create", &pool];
+    let before = HostState::now();
+    let points = passed(&host, &words);
+    let remove = || lvm(&format!("lvremove --quiet -f {name}"));
+    remove();
+    let mut kept = 0;
+    for point in &points {
+        kill(&host, point, &words);
+        host.recover();
+        let difference = before.difference(&HostState::now());
+        if !difference.is_empty() {
+            // Whole: finished but for its record.
+            assert!(host.pool.existing("made").tags().is_empty(), "{point}:\n{difference}");
+            kept += 1;
+            remove();
+            before.assert_unchanged();
+        }
+    }
+    assert!(kept > 0 && kept < points.len(), "{kept} of {points:?}");
+    Ok(())
+}
+
+fn activation() -> Result<(), Failed> {
+    let host = Host::new();
+    host.write_file("file", 4 * MIB);
+    let backup = host.back_up();
+    let target = host.pool.volume("target", VOLUME_BYTES);
+    lvm(&format!("lvchange -an {}", target.name));
+    let words = ["restore", &backup, &target.name, "--yes"];
+    let before = HostState::now();
+    for point in &passed(&host, &words) {
+        kill(&host, point, &words);
+        host.recover();
+        let difference = before.difference(&HostState::now());
+        assert!(difference.is_empty(), "killed at {point}:\n{difference}");
+    }
+    Ok(())
+}
+
+fn random() -> Result<(), Failed> {
+    let host = Host::new();
+    host.write_file("file", 16 * MIB);
+    let before = HostState::now();
+    let begun = Instant::now();
+    host.back_up();
+    let takes = begun.elapsed();
+    for round in 0..rounds(6) {
+        host.write_file("file", MIB);
+        let mut job = host.spawn(&["backup", "create", &host.data.name, "--json"]);
+        std::thread::sleep(at_random(takes));
+        job.kill()?;
+        job.wait()?;
+        host.recover();
+        let difference = before.difference(&HostState::now());
+        assert!(difference.is_empty(), "round {round}:\n{difference}");
+    }
+    host.verify_all();
+    Ok(())
+}
+
+fn at_random(longest: Duration) -> Duration {
+    let byte = fs::File::open("/dev/urandom")
+        .and_then(|mut file| {
+            let mut byte = [0];
+            std::io::Read::read_exact(&mut file, &mut byte).map(|()| byte[0])
+        })
+        .unwrap();
+    longest * u32::from(byte) / 256
+}
+
+/// The crash points that a job passes which is left alone.
+fn passed(host: &Host, words: &[&str]) -> Vec<String> {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    host.thinmover.run_logging_crash_points(log.path(), &host.job(words)).expect_status(0);
+    points(&fs::read_to_string(log.path()).unwrap())
+}
+
+fn kill(host: &Host, point: &str, words: &[&str]) {
+    host.thinmover.run_killed_at(point, &host.job(words)).expect_status(KILLED);
+}
