@@ -2,6 +2,7 @@
 //!
 //! The guest boots without thinmover (`--bare`): these tests are of the guest, not of what it tests.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Output, Stdio};
@@ -13,8 +14,8 @@ fn guest<S: AsRef<OsStr>>(arguments: &[S]) -> Command {
     command
 }
 
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
 }
 
 fn assert_the_guest_failed(output: &Output, why: &str) {
