@@ -13,9 +13,9 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 use libtest_mimic::{Arguments, Trial};
 
-use crate::fixtures::{BINARY, CRASH_BINARY};
+use crate::fixtures::{BINARY, CRASH_BINARY, ROUNDS};
 use crate::guest::{Event, Guest, Machine, Payload};
-use crate::workspace;
+use crate::{ROUNDS, workspace};
 
 /// The kind of a trial that needs the build with crash points:
 /// `Trial::test("…", …).with_kind(KILLS)`.
@@ -99,6 +99,9 @@ fn run_in_guest(kills: bool) -> Result<ExitCode> {
         let binary = workspace::build_with_crash_points()?;
         command.push(variable(CRASH_BINARY, &binary));
         with.push(binary);
+    }
+    if let Some(rounds) = std::env::var_os(ROUNDS) {
+        command.push(variable(ROUNDS, Path::new(&rounds)));
     }
     command.push(executable.into());
     command.extend(std::env::args_os().skip(1));

@@ -3,8 +3,8 @@
 /// Names the factor by which a long run repeats more.
 pub const ROUNDS: &str = "THINMOVER_TEST_ROUNDS";
 
-/// `THINMOVER_TEST_ROUNDS` times as many rounds as `few`, the count of an ordinary run.
-pub fn rounds(few: u32) -> u32 {
+/// `usual` rounds, in a long run [`ROUNDS`] times as many.
+pub fn rounds(usual: u32) -> u32 {
     let factor = std::env::var(ROUNDS).ok().and_then(|text| text.parse().ok());
-    few * factor.unwrap_or(1)
+    usual * factor.unwrap_or(1)
 }

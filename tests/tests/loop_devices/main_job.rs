@@ -128,7 +128,8 @@ fn documents() -> Result<(), Failed> {
         assert!(kept.get(key).is_some(), "{key} in {kept}");
     }
     let snapshot = format!("{}/kept", host.pool.group);
-    assert_eq!((&kept["name"], &kept["origin"]), (&*snapshot, &*host.data.name));
+    assert_eq!(kept["name"], snapshot);
+    assert_eq!(kept["origin"], host.data.name);
     host.run(0, &["snapshot", "delete", &snapshot]);
     Ok(())
 }
