@@ -12,7 +12,5 @@
 pub mod fixtures;
 pub mod guest;
 pub mod loop_devices;
-mod rounds;
 pub mod workspace;
 
-pub use rounds::{ROUNDS, rounds};

@@ -15,7 +15,7 @@ use libtest_mimic::{Arguments, Trial};
 
 use crate::fixtures::{BINARY, CRASH_BINARY, ROUNDS};
 use crate::guest::{Event, Guest, Machine, Payload};
-use crate::{ROUNDS, workspace};
+use crate::workspace;
 
 /// The kind of a trial that needs the build with crash points:
 /// `Trial::test("…", …).with_kind(KILLS)`.

@@ -6,9 +6,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
-use thinmover_tests::fixtures::{HostState, MIB, lvm};
+use thinmover_tests::fixtures::{HostState, MIB, lvm, rounds};
 use thinmover_tests::loop_devices::KILLS;
-use thinmover_tests::rounds;
 
 use crate::crash::{KILLED, points};
 use crate::job::{Host, VOLUME_BYTES};
