@@ -126,7 +126,8 @@ impl TerminalSettings {
 /// Rows and columns, 24 and 80 when the terminal does not say.
 fn terminal_size() -> (String, String) {
     let size = stty(&["size"]).unwrap_or_default();
-    let (rows, columns) = size.trim().split_once(' ').unwrap_or(("24", "80"));
+    let size = size.trim().split_once(' ').filter(|&(rows, _)| rows != "0");
+    let (rows, columns) = size.unwrap_or(("24", "80"));
     (rows.to_owned(), columns.to_owned())
 }
 

@@ -26,6 +26,7 @@ const PACKAGES: &[&str] = &[
     "udev",
     "dbus",
     "kmod",
+    "procps",
     "util-linux",
     "linux-image-cloud-amd64",
     "lvm2",
@@ -58,6 +59,7 @@ const MASKED_UNITS: &[&str] = &[
     "modprobe@efi_pstore.service",
     "modprobe@fuse.service",
     "proc-sys-fs-binfmt_misc.automount",
+    "serial-getty@hvc0.service",
     "serial-getty@ttyS0.service",
     "sys-fs-fuse-connections.mount",
     "sys-kernel-config.mount",
@@ -220,6 +222,12 @@ fn build(suite: &Suite, mirror: Option<&str>, directory: &Path) -> Result<()> {
     let work = tempfile::Builder::new().prefix("thinmover-image.").tempdir_in("/var/tmp")?;
     let skeleton = work.path().join("skeleton");
     write_skeleton(&skeleton)?;
+    let skeleton_tar = work.path().join("skeleton.tar");
+    let mut tar = Command::new("tar");
+    // Root's, whoever builds the image; only the folders below, for the top one is there already.
+    tar.args(["--create", "--owner=0", "--group=0", "--mode=u+rwX,go+rX,go-w", "--file"]);
+    tar.arg(&skeleton_tar).arg("--directory").arg(&skeleton).args(["etc", "usr"]);
+    run_quietly(tar)?;
     let finish = work.path().join("finish-image");
     write_file(&finish, 0o755, FINISH)?;
     let new = directory.with_extension("new");
@@ -232,7 +240,7 @@ fn build(suite: &Suite, mirror: Option<&str>, directory: &Path) -> Result<()> {
     mmdebstrap.args(["--quiet", "--variant=minbase", "--format=null"]);
     mmdebstrap.arg(format!("--include={}", PACKAGES.join(",")));
     mmdebstrap.args(LEFT_OUT.iter().map(|path| format!("--dpkgopt=path-exclude={path}")));
-    mmdebstrap.arg(format!("--essential-hook=sync-in {} /", skeleton.display()));
+    mmdebstrap.arg(format!("--essential-hook=tar-in {} /", skeleton_tar.display()));
     mmdebstrap.arg(format!("--customize-hook={}", finish.display()));
     mmdebstrap.arg(format!("--customize-hook=sync-out /downloads {}", new.display()));
     mmdebstrap.args([&suite.0, "/dev/null"]).args(mirror);
