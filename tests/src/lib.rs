@@ -13,4 +13,3 @@ pub mod fixtures;
 pub mod guest;
 pub mod loop_devices;
 pub mod workspace;
-

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use thinmover_tests::fixtures::{Finished, MIB, Mounted, ThinPool, Thinmover, Volume, lvm, run};
 
@@ -82,13 +84,18 @@ impl Host {
     pub(crate) fn stop_with_snapshot(&self, job: &Child) -> String {
         let deadline = Instant::now() + Duration::from_secs(120);
         loop {
-            let snapshots = lvm(&format!(
-                "lvs --noheadings -o lv_full_name -S lv_tags=~thinmover&&lv_active=active {}",
+            let volumes = lvm(&format!(
+                "lvs --noheadings --separator | -o lv_full_name,lv_active,lv_tags {}",
                 self.pool.group
             ));
-            if let Some(snapshot) = snapshots.split_whitespace().next() {
-                signal(job, "STOP");
-                return snapshot.to_owned();
+            let snapshot = volumes.lines().find_map(|line| {
+                let mut fields = line.trim().split('|');
+                let (name, active, tags) = (fields.next()?, fields.next()?, fields.next()?);
+                (active == "active" && tags.contains("thinmover")).then(|| name.to_owned())
+            });
+            if let Some(snapshot) = snapshot {
+                signal(job, Signal::SIGSTOP);
+                return snapshot;
             }
             assert!(Instant::now() < deadline, "the job makes no snapshot");
         }
@@ -103,8 +110,8 @@ pub(crate) fn id(document: &Value) -> String {
 
 /// Sends a signal to a process.
 #[track_caller]
-pub(crate) fn signal(child: &Child, name: &str) {
-    run("kill", &["-s", name, &child.id().to_string()]);
+pub(crate) fn signal(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
 }
 
 /// The end of a process that was spawned: its exit status and the document on its stdout.

@@ -78,6 +78,7 @@ fn activation() -> Result<(), Failed> {
     host.write_file("file", 4 * MIB);
     let backup = host.back_up();
     let target = host.pool.volume("target", VOLUME_BYTES);
+    lvm(&format!("lvchange --setautoactivation n {}", target.name));
     lvm(&format!("lvchange -an {}", target.name));
     let words = ["restore", &backup, &target.name, "--yes"];
     let before = HostState::now();

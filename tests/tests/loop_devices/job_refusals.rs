@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::Command;
 
 use libtest_mimic::{Failed, Trial};
+use nix::sys::signal::Signal;
 use thinmover_tests::fixtures::{Finished, HostState, MIB, Writer, run};
 
 use crate::job::{Host, VOLUME_BYTES, end, random_file, signal};
@@ -88,7 +89,7 @@ fn at_once() -> Result<(), Failed> {
     host.stop_with_snapshot(&first);
     let second = host.run(4, &["backup", "create", &host.data.name]);
     assert_eq!(second["error"]["code"], "busy", "{second}");
-    signal(&first, "CONT");
+    signal(&first, Signal::SIGCONT);
     let (status, report) = end(first);
     assert_eq!(status, Some(0), "{report}");
     before.assert_unchanged();
@@ -152,7 +153,7 @@ fn pool_fills() -> Result<(), Failed> {
             .chain(["count=500".to_owned(), "oflag=direct".to_owned()])
             .collect::<Vec<_>>(),
     );
-    signal(&job, "CONT");
+    signal(&job, Signal::SIGCONT);
     let (status, document) = end(job);
     assert_eq!(status, Some(4), "{document}");
     assert_eq!(document["error"]["code"], "guard", "{document}");
@@ -167,11 +168,11 @@ fn terminated() -> Result<(), Failed> {
     let host = Host::new();
     host.write_file("file", 64 * MIB);
     let before = HostState::now();
-    for name in ["TERM", "INT"] {
+    for name in [Signal::SIGTERM, Signal::SIGINT] {
         let job = host.spawn(&["backup", "create", &host.data.name, "--json"]);
         host.stop_with_snapshot(&job);
         signal(&job, name);
-        signal(&job, "CONT");
+        signal(&job, Signal::SIGCONT);
         let (status, document) = end(job);
         assert_eq!(status, Some(1), "{document}");
         assert_eq!(document["error"]["code"], "canceled", "{document}");

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use libtest_mimic::{Failed, Trial};
+use nix::sys::signal::Signal;
 use thinmover_tests::fixtures::{HostState, MIB, Writer, lvm};
 
 use crate::job::{Host, VOLUME_BYTES, assert_equal, device, end, id, signal};
@@ -29,7 +30,7 @@ fn in_use() -> Result<(), Failed> {
     let snapshot = host.stop_with_snapshot(&job);
     let reference = format!("{}/reference", host.pool.group);
     lvm(&format!("lvcreate --quiet -s -n reference {snapshot}"));
-    signal(&job, "CONT");
+    signal(&job, Signal::SIGCONT);
     let (status, report) = end(job);
     assert_eq!(status, Some(0), "{report}");
     assert!(writer.written_bytes() > 0);
@@ -71,6 +72,8 @@ fn inactive() -> Result<(), Failed> {
         (host.pool.volume("source", 64 * MIB), host.pool.volume("target", 64 * MIB));
     crate::job::random_file(&source.path, 64 * MIB);
     for volume in [&source, &target] {
+        // LVM activates what is on a new device in its own time.
+        lvm(&format!("lvchange --setautoactivation n {}", volume.name));
         lvm(&format!("lvchange -an {}", volume.name));
     }
     let before = HostState::now();
@@ -101,7 +104,7 @@ fn in_place() -> Result<(), Failed> {
 
 fn documents() -> Result<(), Failed> {
     let host = Host::new();
-    let pools = host.run(0, &["pools"]);
+    let pools = host.thinmover.json(0, &["pools", "--standalone"]);
     let pool = pools["pools"].as_array().unwrap().iter().find(|p| p["name"] == host.pool.name());
     let pool = pool.unwrap();
     for key in
@@ -113,7 +116,7 @@ fn documents() -> Result<(), Failed> {
 
     host.write_file("file", MIB);
     let backup = host.back_up();
-    let volumes = host.run(0, &["volumes"]);
+    let volumes = host.thinmover.json(0, &["volumes", "--standalone"]);
     let volumes = volumes["volumes"].as_array().unwrap();
     let data = volumes.iter().find(|volume| volume["name"] == host.data.name).unwrap();
     for key in ["name", "uuid", "pool", "sizeBytes", "origin", "mounted", "lastBackup"] {
@@ -121,8 +124,9 @@ fn documents() -> Result<(), Failed> {
     }
     assert_eq!((&data["mounted"], &data["lastBackup"]), (&true.into(), &backup.into()));
 
-    host.run(0, &["snapshot", "create", &host.data.name, "--name", "kept"]);
-    let list = host.run(0, &["snapshot", "list"]);
+    let create = ["snapshot", "create", &host.data.name, "--name", "kept", "--standalone"];
+    host.thinmover.json(0, &create);
+    let list = host.thinmover.json(0, &["snapshot", "list", "--standalone"]);
     let kept = &list["snapshots"][0];
     for key in ["name", "uuid", "origin", "sizeBytes", "createdAt", "mountedAt", "owner"] {
         assert!(kept.get(key).is_some(), "{key} in {kept}");
@@ -130,6 +134,6 @@ fn documents() -> Result<(), Failed> {
     let snapshot = format!("{}/kept", host.pool.group);
     assert_eq!(kept["name"], snapshot);
     assert_eq!(kept["origin"], host.data.name);
-    host.run(0, &["snapshot", "delete", &snapshot]);
+    host.thinmover.json(0, &["snapshot", "delete", &snapshot, "--standalone"]);
     Ok(())
 }
