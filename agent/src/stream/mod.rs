@@ -15,6 +15,8 @@ mod download;
 mod hole;
 mod limits;
 mod progress;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod writer;
 

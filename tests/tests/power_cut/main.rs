@@ -4,3 +4,4 @@
 //! does not, stands at `thinmover_tests::guest::Disk`.
 
 mod harness;
+mod uploads;
