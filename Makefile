@@ -29,7 +29,7 @@ lint: ## check formatting, clippy's lints and the policy on dependencies
 	@scripts/install-deps build lint
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
-	cargo deny --offline check bans licenses sources
+	cargo deny check bans licenses sources
 
 install: ## build the release and install it below DESTDIR
 	cargo build --quiet --release --locked --package thinmover

@@ -67,7 +67,7 @@ fn content(seed: u64, length: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while bytes.len() < length {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let fill = (state >> 33) as u8;
+        let fill = state.to_le_bytes()[5];
         let value = if fill.is_multiple_of(3) { 0 } else { fill };
         bytes.resize(bytes.len() + 8192 + usize::from(fill) * 512, value);
     }

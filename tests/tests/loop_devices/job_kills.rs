@@ -102,8 +102,9 @@ fn random() -> Result<(), Failed> {
         host.write_file("file", MIB);
         let mut job = host.spawn(&["backup", "create", &host.data.name, "--json"]);
         std::thread::sleep(at_random(takes));
-        job.kill()?;
+        let killed = job.kill();
         job.wait()?;
+        killed?;
         host.recover();
         let difference = before.difference(&HostState::now());
         assert!(difference.is_empty(), "round {round}:\n{difference}");

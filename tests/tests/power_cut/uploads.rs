@@ -1,6 +1,8 @@
 //! The plug is pulled during an upload: after the next start nothing is left over, and every listed
 //! backup is whole.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
