@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use serde::Serialize;
 use thinmover_io::{AlignedBuffer, DirectFile};
-use thinmover_lvm::{Bytes, LvName, Place, Target, Volume, direct};
+use thinmover_lvm::{Bytes, LvName, Target, direct};
 use thinmover_repository::{Manifest, ReadLimits, Repository};
 use uuid::Uuid;
 
 use super::choose::{self, Latest};
-use super::engine::{Engine, lock_file};
+use super::engine::{Engine, Found, FoundVolume, lock_file};
 use super::pool_watch::PoolWatch;
 use crate::failure::{Code, Failure, Result, chain};
 use crate::stream::{self, Cancel, Download, Progress};
@@ -77,9 +77,9 @@ impl Engine {
         if let Some(pool) = &spec.create_in_pool {
             return job.to_new_volume(pool);
         }
-        match self.place(&spec.target)? {
-            Place::Volume(volume) => job.to_volume(&volume),
-            Place::Path(path) => job.to_path(&path),
+        match self.find(&spec.target)? {
+            Found::Volume(found) => job.to_volume(*found),
+            Found::Path(path) => job.to_path(&path),
         }
     }
 }
@@ -134,14 +134,14 @@ impl Job<'_> {
         self.end(target, report)
     }
 
-    fn to_volume(&self, volume: &Volume) -> Result<DownloadReport> {
+    fn to_volume(&self, found: FoundVolume) -> Result<DownloadReport> {
+        let FoundVolume { volume, pool, warnings } = found;
         let lvm = &self.engine.lvm;
-        let warnings = self.engine.recover()?;
         let _lock = lvm.lock_volume(&volume.uuid)?;
         let manifest = self.backup(volume.uuid.as_str())?;
         self.check_size(&manifest, volume.size)?;
-        let target = lvm.open_target(volume)?;
-        let watch = self.engine.pool_of(volume).ok().map(|pool| {
+        let target = lvm.open_target(&volume)?;
+        let watch = pool.map(|pool| {
             PoolWatch::start(lvm, &pool, self.engine.settings.pool_limits, self.cancel)
         });
         let is_source = manifest.source.uuid.as_deref() == Some(volume.uuid.as_str());

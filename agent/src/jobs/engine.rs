@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 use thinmover_lvm::{
@@ -20,6 +20,22 @@ pub(crate) struct Engine {
     pub(super) settings: Settings,
     pub(super) host: Host,
     pub(super) lvm: Lvm,
+}
+
+/// What a SOURCE or TARGET stands for.
+pub(super) enum Found {
+    Volume(Box<FoundVolume>),
+    /// Another block device, a file, or a path where nothing is yet.
+    Path(PathBuf),
+}
+
+/// A logical volume.
+pub(super) struct FoundVolume {
+    pub(super) volume: Volume,
+    /// The thin pool it lives in.
+    pub(super) pool: Option<Pool>,
+    /// What recovery could not put back.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Engine {
@@ -55,24 +71,23 @@ impl Engine {
     }
 
     /// What a SOURCE or TARGET stands for. LVM is asked only where it can be meant: an image file
-    /// needs no LVM on the host, and neither does a path where a new one is to be made.
-    pub(super) fn place(&self, spec: &str) -> Result<Place> {
+    /// needs no LVM on the host, and neither does a path where a new one is to be made. Where it
+    /// is asked, recovery comes first.
+    pub(super) fn find(&self, spec: &str) -> Result<Found> {
         let path = Path::new(spec);
         let is_device = path.starts_with("/dev")
             || fs::metadata(path).is_ok_and(|found| found.file_type().is_block_device());
         if is_path(spec) && !is_device {
-            return Ok(Place::Path(path.to_owned()));
+            return Ok(Found::Path(path.to_owned()));
         }
-        Ok(self.lvm.find(spec)?)
-    }
-
-    pub(super) fn pool_of(&self, volume: &Volume) -> Result<Pool> {
+        let warnings = self.recover()?;
         let inventory = self.lvm.inventory()?;
-        volume.pool_uuid.as_ref().and_then(|uuid| inventory.pool(uuid)).cloned().ok_or_else(|| {
-            Failure::new(
-                Code::Unsuitable,
-                format!("{} is no thin volume; no thin snapshot of it can be made", volume.alias()),
-            )
+        Ok(match inventory.find_place(spec)? {
+            Place::Path(path) => Found::Path(path),
+            Place::Volume(volume) => {
+                let pool = volume.pool_uuid.as_ref().and_then(|uuid| inventory.pool(uuid)).cloned();
+                Found::Volume(Box::new(FoundVolume { volume: *volume, pool, warnings }))
+            }
         })
     }
 
@@ -103,6 +118,7 @@ impl Engine {
     }
 
     pub(crate) fn delete_snapshot(&self, spec: &str) -> Result<()> {
+        self.recover()?;
         Ok(self.lvm.delete_snapshot(spec)?)
     }
 
@@ -111,10 +127,12 @@ impl Engine {
         spec: &str,
         filesystem: Option<Filesystem>,
     ) -> Result<MountedSnapshot> {
+        self.recover()?;
         Ok(self.lvm.mount_snapshot(spec, filesystem)?)
     }
 
     pub(crate) fn unmount_snapshot(&self, spec: &str) -> Result<()> {
+        self.recover()?;
         Ok(self.lvm.unmount_snapshot(spec)?)
     }
 }

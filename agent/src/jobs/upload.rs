@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use thinmover_io::DirectFile;
-use thinmover_lvm::{Place, Purpose, Snapshot, Volume, direct};
+use thinmover_lvm::{Purpose, Snapshot, Volume, direct};
 use thinmover_repository::{
     BLOCK_BYTES_DEFAULT, Domain, ManifestDraft, Repository, Source, UploadLimits, VolumeKey,
 };
 use uuid::Uuid;
 
-use super::engine::{Engine, lock_file};
+use super::engine::{Engine, Found, FoundVolume, lock_file};
 use super::last_backup::LastBackup;
 use super::pool_watch::PoolWatch;
 use crate::failure::{Code, Failure, Result, chain};
@@ -101,14 +101,17 @@ impl Engine {
         };
         progress.set_phase("preparing");
         let method = spec.copy_method;
-        match self.place(&spec.source)? {
-            Place::Volume(volume) if method != Some(CopyMethod::Direct) => job.snapshot(&volume),
-            Place::Volume(volume) => Err(Failure::new(
+        match self.find(&spec.source)? {
+            Found::Volume(found) if method != Some(CopyMethod::Direct) => job.snapshot(*found),
+            Found::Volume(found) => Err(Failure::new(
                 Code::Unsuitable,
-                format!("{} is a logical volume and is read by a snapshot only", volume.alias()),
+                format!(
+                    "{} is a logical volume and is read by a snapshot only",
+                    found.volume.alias()
+                ),
             )
             .hint("leave --copy-method out")),
-            Place::Path(path) if method == Some(CopyMethod::Snapshot) => Err(Failure::new(
+            Found::Path(path) if method == Some(CopyMethod::Snapshot) => Err(Failure::new(
                 Code::Unsuitable,
                 format!(
                     "{} is not a logical volume, no snapshot of it can be made",
@@ -116,7 +119,7 @@ impl Engine {
                 ),
             )
             .hint("use --copy-method direct, and keep it from changing meanwhile")),
-            Place::Path(path) => job.direct(&path),
+            Found::Path(path) => job.direct(&path),
         }
     }
 }
@@ -133,22 +136,26 @@ struct Upload<'a> {
 
 impl Upload<'_> {
     /// Reads a thin volume by way of a snapshot that lives no longer than this call.
-    fn snapshot(&self, volume: &Volume) -> Result<UploadReport> {
+    fn snapshot(&self, found: FoundVolume) -> Result<UploadReport> {
+        let FoundVolume { volume, pool, mut warnings } = found;
         let lvm = &self.engine.lvm;
-        let mut warnings = self.engine.recover()?;
         let _lock = lvm.lock_volume(&volume.uuid)?;
         self.cancel.check()?;
-        let pool = self.engine.pool_of(volume)?;
+        let pool = pool.ok_or_else(|| {
+            let volume = volume.alias();
+            let message = format!("{volume} is no thin volume; no thin snapshot of it can be made");
+            Failure::new(Code::Unsuitable, message)
+        })?;
         let limits = self.engine.settings.pool_limits;
         self.progress.set_phase("making a snapshot");
         let purpose = Purpose::Job { id: self.id.to_string() };
-        let mut snapshot = lvm.create_snapshot(volume, purpose, &limits)?;
+        let mut snapshot = lvm.create_snapshot(&volume, purpose, &limits)?;
         let taken_at = Timestamp::now();
 
         // Between here and `remove` nothing may return early, so that a snapshot which cannot be
         // removed is told of.
         let watch = PoolWatch::start(lvm, &pool, limits, self.cancel);
-        let report = self.read_snapshot(&mut snapshot, volume, taken_at);
+        let report = self.read_snapshot(&mut snapshot, &volume, taken_at);
         drop(watch);
         self.progress.set_phase("removing the snapshot");
         let name = format!("{}/{}", volume.vg, snapshot.name());

@@ -10,10 +10,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use thinmover_tests::fixtures::{Finished, MIB, Mounted, ThinPool, Thinmover, Volume, lvm, run};
 
-/// Size of the volumes: room for an xfs.
-pub(crate) const VOLUME_BYTES: u64 = 512 * MIB;
-
-/// A pool with the mounted xfs volume `data`, and a repository outside of it. What stands first is
+/// A pool with the mounted volume `data`, and a repository outside of it. What stands first is
 /// dropped first.
 pub(crate) struct Host {
     pub(crate) thinmover: Thinmover,
@@ -23,13 +20,34 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new() -> Self {
+    /// `data` is the smallest that holds an xfs.
+    pub(crate) fn with_xfs() -> Self {
         let pool = ThinPool::new();
-        let data = pool.volume("data", VOLUME_BYTES);
-        let mounted = data.format_xfs().mount();
+        let data = pool.volume("data", 320 * MIB);
+        data.format_xfs();
+        Self::new(pool, data)
+    }
+
+    /// `data` is small and quickly read.
+    pub(crate) fn with_ext4() -> Self {
+        let pool = ThinPool::new();
+        let data = pool.volume("data", 96 * MIB);
+        data.format_ext4();
+        Self::new(pool, data)
+    }
+
+    fn new(pool: ThinPool, data: Volume) -> Self {
+        let mounted = data.mount();
         let thinmover = Thinmover::new();
         thinmover.init_repository();
         Self { thinmover, mounted, data, pool }
+    }
+
+    /// Another volume in the pool, as large as `data`.
+    pub(crate) fn other(&self, name: &str) -> Volume {
+        let bytes =
+            lvm(&format!("lvs --noheadings --units b --nosuffix -o lv_size {}", self.data.name));
+        self.pool.volume(name, bytes.trim().parse().unwrap())
     }
 
     /// Fills a file on the mounted volume with bytes that neither compress nor repeat.
@@ -61,11 +79,17 @@ impl Host {
         id(&self.run(0, &["backup", "create", &self.data.name]))
     }
 
+    /// The ids of all backups that are listed, oldest first.
+    #[track_caller]
+    pub(crate) fn listed(&self) -> Vec<String> {
+        let list = self.run(0, &["backup", "list"]);
+        list["backups"].as_array().unwrap().iter().map(id).collect()
+    }
+
     /// Reads and checks every backup that is listed; returns their ids.
     #[track_caller]
     pub(crate) fn verify_all(&self) -> Vec<String> {
-        let list = self.run(0, &["backup", "list"]);
-        let ids: Vec<String> = list["backups"].as_array().unwrap().iter().map(id).collect();
+        let ids = self.listed();
         for id in &ids {
             self.run(0, &["backup", "verify", id]);
         }

@@ -10,7 +10,7 @@ use thinmover_tests::fixtures::{HostState, MIB, lvm, rounds};
 use thinmover_tests::loop_devices::KILLS;
 
 use crate::crash::{KILLED, points};
-use crate::job::{Host, VOLUME_BYTES};
+use crate::job::Host;
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -23,7 +23,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 fn upload() -> Result<(), Failed> {
-    let host = Host::new();
+    let host = Host::with_ext4();
     host.write_file("file", 8 * MIB);
     let words = ["backup", "create", &host.data.name];
     let before = HostState::now();
@@ -31,7 +31,7 @@ fn upload() -> Result<(), Failed> {
     for word in ["record:", "lvm:lvcreate", "lvm:lvremove", "store:"] {
         assert!(points.iter().any(|point| point.starts_with(word)), "no {word} in {points:?}");
     }
-    let mut listed = host.verify_all().len();
+    let mut listed = host.listed().len();
     for point in &points {
         // Something new each time, or nothing would be stored.
         host.write_file("file", MIB);
@@ -39,15 +39,19 @@ fn upload() -> Result<(), Failed> {
         host.recover();
         let difference = before.difference(&HostState::now());
         assert!(difference.is_empty(), "killed at {point}:\n{difference}");
-        let now = host.verify_all().len();
-        assert!((listed..=listed + 1).contains(&now), "killed at {point}: {listed}, then {now}");
-        listed = now;
+        let now = host.listed();
+        assert!((listed..=listed + 1).contains(&now.len()), "killed at {point}: {now:?}");
+        for id in &now[listed..] {
+            host.run(0, &["backup", "verify", id]);
+        }
+        listed = now.len();
     }
+    host.verify_all();
     Ok(())
 }
 
 fn new_volume() -> Result<(), Failed> {
-    let host = Host::new();
+    let host = Host::with_ext4();
     host.write_file("file", 4 * MIB);
     let backup = host.back_up();
     let (name, pool) = (format!("{}/made", host.pool.group), host.pool.name());
@@ -74,10 +78,10 @@ fn new_volume() -> Result<(), Failed> {
 }
 
 fn activation() -> Result<(), Failed> {
-    let host = Host::new();
+    let host = Host::with_ext4();
     host.write_file("file", 4 * MIB);
     let backup = host.back_up();
-    let target = host.pool.volume("target", VOLUME_BYTES);
+    let target = host.other("target");
     lvm(&format!("lvchange --setautoactivation n {}", target.name));
     lvm(&format!("lvchange -an {}", target.name));
     let words = ["restore", &backup, &target.name, "--yes"];
@@ -92,7 +96,7 @@ fn activation() -> Result<(), Failed> {
 }
 
 fn random() -> Result<(), Failed> {
-    let host = Host::new();
+    let host = Host::with_ext4();
     host.write_file("file", 16 * MIB);
     let before = HostState::now();
     let begun = Instant::now();

@@ -9,7 +9,7 @@ use libtest_mimic::{Failed, Trial};
 use nix::sys::signal::Signal;
 use thinmover_tests::fixtures::{Finished, HostState, MIB, Writer, run};
 
-use crate::job::{Host, VOLUME_BYTES, end, random_file, signal};
+use crate::job::{Host, end, random_file, signal};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -35,7 +35,7 @@ fn refused(host: &Host, status: i32, code: &str, about: &str, words: &[&str]) {
 }
 
 fn sources() -> Result<(), Failed> {
-    let host = Host::new();
+    let host = Host::with_ext4();
     let thick = host.pool.thick_volume("thick", 8 * MIB);
     let missing = format!("{}/missing", host.pool.group);
     let pool = host.pool.name();
@@ -48,7 +48,7 @@ fn sources() -> Result<(), Failed> {
 }
 
 fn targets() -> Result<(), Failed> {
-    let host = Host::new();
+    let host = Host::with_ext4();
     host.write_file("file", MIB);
     let backup = host.back_up();
 
@@ -57,17 +57,17 @@ fn targets() -> Result<(), Failed> {
         let words = [&["restore", &backup, &host.data.name], consent].concat();
         refused(&host, 4, "busy", "mounted", &words);
     }
-    let small = host.pool.volume("small", VOLUME_BYTES - 4 * MIB);
+    let small = host.pool.volume("small", 92 * MIB);
     let words = ["restore", &backup, &small.name, "--yes"];
     refused(&host, 4, "target-too-small", &small.name, &words);
 
-    let target = host.pool.volume("target", VOLUME_BYTES);
+    let target = host.other("target");
     let words = ["restore", &backup, &target.name, "--yes"];
     let held = File::options().read(true).custom_flags(nix::libc::O_EXCL).open(&target.path)?;
     refused(&host, 4, "busy", &target.name, &words);
     drop(held);
 
-    let mapped = format!("0 {} linear {} 0", VOLUME_BYTES / 512, target.path.display());
+    let mapped = format!("0 {} linear {} 0", 96 * MIB / 512, target.path.display());
     run("dmsetup", &["create", "thinmover-test-above", "--table", &mapped]);
     refused(&host, 4, "busy", &target.name, &words);
     run("dmsetup", &["remove", "thinmover-test-above"]);
@@ -82,7 +82,7 @@ fn targets() -> Result<(), Failed> {
 }
 
 fn at_once() -> Result<(), Failed> {
-    let host = Host::new();
+    let host = Host::with_ext4();
     host.write_file("file", MIB);
     let before = HostState::now();
     let first = host.spawn(&["backup", "create", &host.data.name, "--json"]);
@@ -98,7 +98,7 @@ fn at_once() -> Result<(), Failed> {
 }
 
 fn no_permission() -> Result<(), Failed> {
-    let host = Host::new();
+    let host = Host::with_ext4();
     let before = HostState::now();
     // Readable for all, so that it is the volume and not a file that is out of reach.
     run("chmod", &["-R".as_ref(), "a+rwX".as_ref(), host.thinmover.scratch().as_os_str()]);
@@ -117,7 +117,7 @@ fn no_permission() -> Result<(), Failed> {
 }
 
 fn disk_full() -> Result<(), Failed> {
-    let host = Host::new();
+    let host = Host::with_ext4();
     host.write_file("file", 48 * MIB);
     let repository = host.thinmover.repository_folder();
     let before = HostState::now();
@@ -137,10 +137,10 @@ fn disk_full() -> Result<(), Failed> {
 }
 
 fn pool_fills() -> Result<(), Failed> {
-    let host = Host::new();
-    host.write_file("file", 64 * MIB);
+    let host = Host::with_ext4();
+    host.write_file("file", 16 * MIB);
     host.thinmover.configure("[pool]\nmax_data_percent = 30\n");
-    let filler = host.pool.volume("filler", VOLUME_BYTES);
+    let filler = host.pool.volume("filler", 600 * MIB);
     let writer = Writer::start(host.mounted.path());
     let before = HostState::now();
     let job = host.spawn(&["backup", "create", &host.data.name, "--json"]);
@@ -165,8 +165,8 @@ fn pool_fills() -> Result<(), Failed> {
 }
 
 fn terminated() -> Result<(), Failed> {
-    let host = Host::new();
-    host.write_file("file", 64 * MIB);
+    let host = Host::with_ext4();
+    host.write_file("file", 48 * MIB);
     let before = HostState::now();
     for name in [Signal::SIGTERM, Signal::SIGINT] {
         let job = host.spawn(&["backup", "create", &host.data.name, "--json"]);

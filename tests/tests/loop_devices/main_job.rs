@@ -5,7 +5,7 @@ use libtest_mimic::{Failed, Trial};
 use nix::sys::signal::Signal;
 use thinmover_tests::fixtures::{HostState, MIB, Writer, lvm};
 
-use crate::job::{Host, VOLUME_BYTES, assert_equal, device, end, id, signal};
+use crate::job::{Host, assert_equal, device, end, id, signal};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -20,9 +20,9 @@ pub(crate) fn trials() -> Vec<Trial> {
 /// The job is stopped while it holds its snapshot, so that a second one can be made of that: the
 /// reference.
 fn in_use() -> Result<(), Failed> {
-    let host = Host::new();
+    let host = Host::with_xfs();
     host.write_file("file", 64 * MIB);
-    let other = host.pool.volume("other", VOLUME_BYTES);
+    let other = host.other("other");
     let writer = Writer::start(host.mounted.path());
     let before = HostState::now();
 
@@ -47,7 +47,7 @@ fn in_use() -> Result<(), Failed> {
 }
 
 fn to_new_volume() -> Result<(), Failed> {
-    let host = Host::new();
+    let host = Host::with_ext4();
     host.write_file("file", 16 * MIB);
     let backup = host.back_up();
     let made = format!("{}/made", host.pool.group);
@@ -57,7 +57,7 @@ fn to_new_volume() -> Result<(), Failed> {
     assert!(made.tags().is_empty(), "the tag goes once it is whole");
 
     // The log of the live filesystem was not empty: compare with a second restore.
-    let again = host.pool.volume("again", VOLUME_BYTES);
+    let again = host.other("again");
     host.run(0, &["restore", &backup, &again.name]);
     assert_equal(&made.path, &again.path);
     let refused = ["restore", &backup, &made.name, "--create", &host.pool.name()];
@@ -66,7 +66,7 @@ fn to_new_volume() -> Result<(), Failed> {
 }
 
 fn inactive() -> Result<(), Failed> {
-    let host = Host::new();
+    let host = Host::with_ext4();
     host.write_file("file", 4 * MIB);
     let (source, target) =
         (host.pool.volume("source", 64 * MIB), host.pool.volume("target", 64 * MIB));
@@ -88,7 +88,7 @@ fn inactive() -> Result<(), Failed> {
 }
 
 fn in_place() -> Result<(), Failed> {
-    let host = Host::new();
+    let host = Host::with_ext4();
     let volume = host.pool.volume("wrecked", 64 * MIB);
     let copy = host.thinmover.scratch().join("copy");
     // The second half is a hole, which the wreck fills.
@@ -103,7 +103,7 @@ fn in_place() -> Result<(), Failed> {
 }
 
 fn documents() -> Result<(), Failed> {
-    let host = Host::new();
+    let host = Host::with_ext4();
     let pools = host.thinmover.json(0, &["pools", "--standalone"]);
     let pool = pools["pools"].as_array().unwrap().iter().find(|p| p["name"] == host.pool.name());
     let pool = pool.unwrap();
