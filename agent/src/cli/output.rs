@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 use thinmover_lvm::Bytes;
@@ -93,6 +94,11 @@ pub(super) fn table<const N: usize>(
 /// A number of bytes as people read it, e.g. `1.2 GiB`.
 pub(super) fn size(bytes: u64) -> String {
     Bytes(bytes).to_string()
+}
+
+/// A time as people read it, e.g. `2026-01-31 12:00:00Z`.
+pub(super) fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
 /// A fraction of 100 with one decimal, e.g. `41.7 %`.

@@ -1,10 +1,11 @@
 //! `thinmover backup delete`
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cli::confirm::confirm;
 use crate::cli::invocation::{Invocation, RepositoryArgs};
-use crate::cli::output::{Done, Report};
+use crate::cli::output::{Done, Report, time};
 use crate::failure::Result;
 
 #[derive(Debug, clap::Args)]
@@ -26,7 +27,7 @@ pub(in crate::cli) struct Args {
 struct Deleted {
     id: String,
     source: String,
-    created_at: String,
+    created_at: Timestamp,
     dry_run: bool,
 }
 
@@ -36,13 +37,15 @@ pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
     let deleted = Deleted {
         id: manifest.id.clone(),
         source: manifest.source.name.clone(),
-        created_at: manifest.created_at.to_string(),
+        created_at: manifest.created_at,
         dry_run: args.dry_run,
     };
     if !args.dry_run {
         let what = format!(
             "this deletes backup {} of {} made at {}",
-            deleted.id, deleted.source, deleted.created_at
+            deleted.id,
+            deleted.source,
+            time(deleted.created_at)
         );
         confirm(&what, args.yes)?;
         repository.delete(&manifest)?;
@@ -53,6 +56,6 @@ pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
 impl Report for Deleted {
     fn human(&self) -> String {
         let would = if self.dry_run { "Would delete" } else { "Deleted" };
-        format!("{would} backup {} of {} made at {}\n", self.id, self.source, self.created_at)
+        format!("{would} backup {} of {} made at {}\n", self.id, self.source, time(self.created_at))
     }
 }

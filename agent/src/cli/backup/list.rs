@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use thinmover_repository::{Filter, Manifest};
 
 use crate::cli::invocation::{Invocation, RepositoryArgs};
-use crate::cli::output::{Done, Report, size, table};
+use crate::cli::output::{Done, Report, size, table, time};
 use crate::failure::{Result, chain};
 
 #[derive(Debug, clap::Args)]
@@ -35,7 +36,7 @@ pub(super) struct Backup {
     pub(super) source_uuid: Option<String>,
     pub(super) host: String,
     pub(super) host_id: String,
-    pub(super) created_at: String,
+    pub(super) created_at: Timestamp,
     pub(super) mode: String,
     pub(super) tier: String,
     pub(super) reason: String,
@@ -60,7 +61,7 @@ impl Backup {
             source_uuid: source.uuid.clone(),
             host: if source.hostname.is_empty() { &source.host } else { &source.hostname }.clone(),
             host_id: source.host.clone(),
-            created_at: manifest.created_at.to_string(),
+            created_at: manifest.created_at,
             mode: manifest.mode.clone(),
             tier: manifest.tier.clone(),
             reason: manifest.reason.clone(),
@@ -103,7 +104,7 @@ impl Report for Backups {
             .map(|backup| {
                 [
                     backup.id.clone(),
-                    backup.created_at.clone(),
+                    time(backup.created_at),
                     backup.host.clone(),
                     backup.source.clone(),
                     size(backup.total_bytes),

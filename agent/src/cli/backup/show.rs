@@ -2,7 +2,7 @@
 
 use super::list::{Backup, labels};
 use crate::cli::invocation::{Invocation, RepositoryArgs};
-use crate::cli::output::{Done, Report, size};
+use crate::cli::output::{Done, Report, size, time};
 use crate::failure::Result;
 
 #[derive(Debug, clap::Args)]
@@ -29,7 +29,7 @@ impl Report for Backup {
             ("source", self.source.clone()),
             ("source UUID", self.source_uuid.clone().unwrap_or_else(|| "-".into())),
             ("host", format!("{} ({})", self.host, self.host_id)),
-            ("created", self.created_at.clone()),
+            ("created", time(self.created_at)),
             ("mode", self.mode.clone()),
             ("tier", format!("{} ({})", self.tier, self.reason)),
             ("size", size(self.total_bytes)),

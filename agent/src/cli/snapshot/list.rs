@@ -1,10 +1,11 @@
 //! `thinmover snapshot list`
 
+use jiff::Timestamp;
 use serde::Serialize;
 use thinmover_lvm::{OwnedSnapshot, Owner};
 
 use crate::cli::invocation::Invocation;
-use crate::cli::output::{Done, Report, size, table};
+use crate::cli::output::{Done, Report, size, table, time};
 use crate::failure::Result;
 
 #[derive(Debug, clap::Args)]
@@ -22,7 +23,7 @@ pub(super) struct Snapshot {
     uuid: String,
     pub(super) origin: String,
     pub(super) size_bytes: u64,
-    created_at: String,
+    created_at: Timestamp,
     /// Where it is mounted.
     mounted_at: Option<String>,
     /// The job it was made for, or `operator`.
@@ -36,7 +37,7 @@ impl Snapshot {
             uuid: snapshot.uuid.to_string(),
             origin: format!("{}/{}", snapshot.vg, snapshot.origin),
             size_bytes: snapshot.size.0,
-            created_at: snapshot.created_at.to_string(),
+            created_at: snapshot.created_at,
             mounted_at: snapshot.mounted_at.as_ref().map(|path| path.display().to_string()),
             owner: match &snapshot.owner {
                 Owner::Operator => "operator".to_owned(),
@@ -65,7 +66,7 @@ impl Report for Snapshots {
                     snapshot.name.clone(),
                     snapshot.origin.clone(),
                     size(snapshot.size_bytes),
-                    snapshot.created_at.clone(),
+                    time(snapshot.created_at),
                     snapshot.mounted_at.clone().unwrap_or_else(|| "-".into()),
                     snapshot.owner.clone(),
                 ]
