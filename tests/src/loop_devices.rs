@@ -1,16 +1,16 @@
 //! Runs trials that need device-mapper where it is: here, or else in the test guest.
 //!
 //! The test executable's `main` hands its trials to [`run`]. Where the caller is root and the kernel
-//! has dm-thin they run in this process. Otherwise the guest boots once and the very same executable
-//! runs inside with the same arguments; its output and exit status are passed on, so that
-//! `cargo test --test loop_devices FILTER` is the same on both.
+//! has dm-thin they run in this process. Otherwise guests boot, and the very same executable runs
+//! inside with the same arguments, each time with its share of the trials. Output and exit status
+//! are passed on, so that `cargo test --test loop_devices FILTER` is the same on both.
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use libtest_mimic::{Arguments, Trial};
 
 use crate::fixtures::{BINARY, CRASH_BINARY, ROUNDS};
@@ -21,8 +21,13 @@ use crate::workspace;
 /// `Trial::test("…", …).with_kind(KILLS)`.
 pub const KILLS: &str = "kills";
 
-/// Set inside the guest, so that a guest without device-mapper fails instead of booting another.
-const IN_GUEST: &str = "THINMOVER_TESTS_IN_GUEST";
+/// Set for the process that runs trials itself, in a guest or on this host: `I/N`, its share of
+/// them. Without device-mapper it fails there instead of booting another guest.
+const SHARE: &str = "THINMOVER_TESTS_SHARE";
+
+/// Guests that share the trials. LVM commands in one exclude each other, so that one guest keeps
+/// hardly more than one processor busy.
+const GUESTS: usize = 2;
 
 /// Runs the trials that the command line selects.
 pub fn run(trials: Vec<Trial>) -> ExitCode {
@@ -32,18 +37,29 @@ pub fn run(trials: Vec<Trial>) -> ExitCode {
     let selected: Vec<&Trial> = trials.iter().filter(|trial| runs(&arguments, trial)).collect();
     let kills = selected.iter().any(|trial| trial.kind() == KILLS);
     let runs_any = !arguments.list && !selected.is_empty();
-    if std::env::var_os(IN_GUEST).is_some() || !runs_any {
+    if let Ok(share) = std::env::var(SHARE) {
+        return libtest_mimic::run(&arguments, shared(trials, &share)).exit_code();
+    }
+    if !runs_any {
         return libtest_mimic::run(&arguments, trials).exit_code();
     }
+    let guests = if selected.len() > GUESTS { GUESTS } else { 1 };
     let done = if has_thin_provisioning() {
         build_for_this_host(kills).and_then(|environment| run_again_here(&environment))
     } else {
-        run_in_guest(kills)
+        run_in_guests(guests, kills)
     };
     done.unwrap_or_else(|error| {
         eprintln!("the loop-device tests could not run: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// The trials of the share `I/N`: each N-th, from the I-th.
+fn shared(trials: Vec<Trial>, share: &str) -> Vec<Trial> {
+    let parts = share.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    let (first, step) = parts.unwrap_or((0, 1));
+    trials.into_iter().skip(first).step_by(step).collect()
 }
 
 /// Whether libtest-mimic runs this trial; in doubt yes, for then it decides itself.
@@ -86,15 +102,16 @@ fn build_for_this_host(kills: bool) -> Result<Environment> {
 /// Runs this executable once more, with the environment the fixtures read.
 fn run_again_here(environment: &Environment) -> Result<ExitCode> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(std::env::args_os().skip(1)).env(IN_GUEST, "no, natively");
+    command.args(std::env::args_os().skip(1)).env(SHARE, "0/1");
     let status = command.envs(environment.iter().map(|(name, path)| (name, path))).status()?;
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
-fn run_in_guest(kills: bool) -> Result<ExitCode> {
+/// Runs this executable in several guests, each with its share of the trials.
+fn run_in_guests(guests: usize, kills: bool) -> Result<ExitCode> {
     let executable = std::env::current_exe().context("cannot find the test executable")?;
     let mut with = vec![executable.clone()];
-    let mut command: Vec<OsString> = vec!["env".into(), format!("{IN_GUEST}=yes").into()];
+    let mut command: Vec<OsString> = vec!["env".into()];
     if kills {
         let binary = workspace::build_with_crash_points()?;
         command.push(variable(CRASH_BINARY, &binary));
@@ -103,20 +120,54 @@ fn run_in_guest(kills: bool) -> Result<ExitCode> {
     if let Some(rounds) = std::env::var_os(ROUNDS) {
         command.push(variable(ROUNDS, Path::new(&rounds)));
     }
-    command.push(executable.into());
-    command.extend(std::env::args_os().skip(1));
-
     let machine = Machine { payload: Payload::installed_with(with), ..Machine::default() };
-    let mut guest = Guest::boot(&machine, None)?;
-    guest.start(&command)?;
+    let statuses = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..guests)
+            .map(|share| {
+                let mut command = command.clone();
+                command.push(format!("{SHARE}={share}/{guests}").into());
+                command.push(executable.clone().into());
+                command.extend(std::env::args_os().skip(1));
+                let machine = &machine;
+                scope.spawn(move || run_in_guest(machine, &command))
+            })
+            .collect();
+        let ended = running.into_iter().map(|guest| guest.join());
+        ended.map(|guest| guest.unwrap_or_else(|_| bail!("a guest's thread panicked"))).collect()
+    });
+    let statuses: Vec<Result<u8>> = statuses;
+    let statuses = statuses.into_iter().collect::<Result<Vec<_>>>()?;
+    Ok(ExitCode::from(statuses.into_iter().max().unwrap_or(1)))
+}
+
+/// Runs a command in a guest of its own and returns its exit status. What it prints is passed on by
+/// whole lines, as another guest prints too.
+fn run_in_guest(machine: &Machine, command: &[OsString]) -> Result<u8> {
+    let mut guest = Guest::boot(machine, None)?;
+    guest.start(command)?;
+    let (mut out, mut err) = (Vec::new(), Vec::new());
     loop {
         match guest.next_event()? {
-            Event::Out(bytes) => std::io::stdout().write_all(&bytes)?,
-            Event::Err(bytes) => std::io::stderr().write_all(&bytes)?,
-            Event::Exited(status) => return Ok(ExitCode::from(status)),
+            Event::Out(bytes) => pass_on(&mut out, &bytes, &mut std::io::stdout())?,
+            Event::Err(bytes) => pass_on(&mut err, &bytes, &mut std::io::stderr())?,
+            Event::Exited(status) => {
+                std::io::stdout().write_all(&out)?;
+                std::io::stderr().write_all(&err)?;
+                return Ok(status);
+            }
         }
-        std::io::stdout().flush()?;
     }
+}
+
+/// Writes what is whole lines of `held` and `bytes`, and holds the rest.
+fn pass_on(held: &mut Vec<u8>, bytes: &[u8], to: &mut impl Write) -> Result<()> {
+    held.extend_from_slice(bytes);
+    if let Some(end) = held.iter().rposition(|&byte| byte == b'\n') {
+        to.write_all(&held[..=end])?;
+        to.flush()?;
+        held.drain(..=end);
+    }
+    Ok(())
 }
 
 fn variable(name: &str, value: &Path) -> OsString {
