@@ -285,9 +285,14 @@ fn with_system_path(mut command: Command) -> Command {
     command
 }
 
+/// Called under the lock, so a half-built image is what a failed build left.
 fn remove_unused(cache: &Path) -> Result<()> {
     for entry in fs::read_dir(cache)? {
         let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "new") {
+            fs::remove_dir_all(&path)?;
+            continue;
+        }
         let Ok(used) = path.join("used").metadata().and_then(|used| used.modified()) else {
             continue;
         };
