@@ -10,9 +10,11 @@ mod block_device;
 mod crash;
 mod direct;
 mod pool;
+mod unnamed;
 
 pub use aligned::{ALIGNMENT, AlignedBuffer};
 pub use block_device::{discard, size_bytes};
 pub use crash::crash_point;
 pub use direct::DirectFile;
 pub use pool::{BufferPool, PooledBuffer};
+pub use unnamed::{create_unnamed, link_unnamed};

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use thinmover_io::{create_unnamed, link_unnamed};
+
 use crate::device::holders;
 use crate::error::LvmError;
 use crate::guard::Refusal;
@@ -36,15 +38,22 @@ pub enum Identity {
     },
 }
 
-/// A file or device open for writing. A file that was made for it is removed again unless it is
-/// [`finish`](Self::finish)ed.
+/// A file or device open for writing. A file that was made for it gets its name when it is
+/// [`finish`](Self::finish)ed; before, or after a crash, nothing of it shows.
 #[derive(Debug)]
 pub struct DirectTarget {
     file: File,
     size: Bytes,
     identity: Identity,
-    /// The new file, until it is finished.
-    unfinished: Option<PathBuf>,
+    new: Option<NewFile>,
+}
+
+/// A file that is not finished.
+#[derive(Debug)]
+struct NewFile {
+    path: PathBuf,
+    /// Whether it has its name already, where the filesystem cannot do without one.
+    is_named: bool,
 }
 
 /// Opens the block device or regular file at `path` for reading.
@@ -117,24 +126,31 @@ fn open_device(path: &Path, metadata: &fs::Metadata) -> Result<DirectTarget, Lvm
 }
 
 fn create_file(path: &Path, size: Bytes) -> Result<DirectTarget, LvmError> {
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|source| LvmError::io("create", path, source))?;
-    let mut target = DirectTarget::new(file, path, Some(path.to_owned()))?;
+    let failed = |source| LvmError::io("create", path, source);
+    let unnamed = create_unnamed(folder_of(path)).map_err(failed)?;
+    let is_named = unnamed.is_none();
+    let file = match unnamed {
+        Some(file) => file,
+        None => File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(failed)?,
+    };
+    let new = NewFile { path: path.to_owned(), is_named };
+    let mut target = DirectTarget::new(file, path, Some(new))?;
     target.file.set_len(size.0).map_err(|source| LvmError::io("resize", path, source))?;
     target.size = size;
     Ok(target)
 }
 
 impl DirectTarget {
-    fn new(file: File, path: &Path, unfinished: Option<PathBuf>) -> Result<Self, LvmError> {
+    fn new(file: File, path: &Path, new: Option<NewFile>) -> Result<Self, LvmError> {
         let identity = identify(&file, path)?;
         let size = size(&file, path)?;
-        Ok(Self { file, size, identity, unfinished })
+        Ok(Self { file, size, identity, new })
     }
 
     /// Another handle on the open file or device.
@@ -157,26 +173,27 @@ impl DirectTarget {
 
     /// Whether it was made for this, so that it holds nothing.
     pub fn is_new(&self) -> bool {
-        self.unfinished.is_some()
+        self.new.is_some()
     }
 
     /// Keeps it, durably under its name.
     ///
     /// # Errors
-    /// What fsync(2) of the file or its folder reports; a new file is then removed.
+    /// What fsync(2) of the file or its folder reports, or linkat(2): a file that has come to be at
+    /// its path meanwhile is not replaced. A new file is then gone.
     pub fn finish(mut self) -> Result<(), LvmError> {
-        let Some(path) = &self.unfinished else {
+        let Some(new) = &self.new else {
             return self.file.sync_all().map_err(|e| LvmError::io("sync", PathBuf::new(), e));
         };
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        self.file
-            .sync_all()
-            .and_then(|()| File::open(folder)?.sync_all())
-            .map_err(|source| LvmError::io("sync", path, source))?;
-        self.unfinished = None;
+        self.file.sync_all().map_err(|source| LvmError::io("sync", &new.path, source))?;
+        if !new.is_named {
+            let named = link_unnamed(&self.file, &new.path);
+            named.map_err(|source| LvmError::io("create", &new.path, source))?;
+        }
+        File::open(folder_of(&new.path))
+            .and_then(|folder| folder.sync_all())
+            .map_err(|source| LvmError::io("sync", &new.path, source))?;
+        self.new = None;
         Ok(())
     }
 }
@@ -184,13 +201,20 @@ impl DirectTarget {
 impl Drop for DirectTarget {
     fn drop(&mut self) {
         // Only the file that was made: another may have its name by now.
-        if let Some(path) = &self.unfinished
+        if let Some(NewFile { path, is_named: true }) = &self.new
             && let Ok(named) = fs::symlink_metadata(path)
             && let Ok(ours) = self.file.metadata()
             && (named.dev(), named.ino()) == (ours.dev(), ours.ino())
         {
             let _ = fs::remove_file(path);
         }
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
     }
 }
 
@@ -269,16 +293,16 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_stays_only_when_it_is_finished() {
+    fn a_new_file_shows_only_when_it_is_finished() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("image");
         let target = open_target(&path, Bytes(1 << 20)).unwrap();
         assert!(target.is_new());
-        assert_eq!(fs::metadata(&path).unwrap().len(), 1 << 20);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         drop(target);
-        assert!(!path.exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         open_target(&path, Bytes(1 << 20)).unwrap().finish().unwrap();
-        assert!(path.exists());
+        assert_eq!(fs::metadata(&path).unwrap().len(), 1 << 20);
     }
 
     #[test]
@@ -294,14 +318,16 @@ mod tests {
     }
 
     #[test]
-    fn another_file_under_the_name_of_an_unfinished_one_is_not_removed() {
+    fn what_came_to_be_at_the_path_meanwhile_is_neither_replaced_nor_removed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("image");
-        let target = open_target(&path, Bytes(10)).unwrap();
-        fs::remove_file(&path).unwrap();
+        let targets =
+            [open_target(&path, Bytes(10)).unwrap(), open_target(&path, Bytes(10)).unwrap()];
         fs::write(&path, "someone else's").unwrap();
-        drop(target);
-        assert!(path.exists());
+        let [finished, dropped] = targets;
+        finished.finish().unwrap_err();
+        drop(dropped);
+        assert_eq!(fs::read(&path).unwrap(), b"someone else's");
     }
 
     #[test]

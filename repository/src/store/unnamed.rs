@@ -2,14 +2,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
-use nix::unistd::linkat;
+use thinmover_io::{create_unnamed, link_unnamed};
 
 use super::Creation;
 use crate::crypto::random;
@@ -30,21 +27,19 @@ pub(super) struct UnnamedFile {
 
 impl UnnamedFile {
     pub(super) fn create(directory: &Path) -> io::Result<Self> {
-        match open(directory, OFlag::O_TMPFILE) {
-            Ok(file) if has_proc(&file) => {
-                Ok(Self { file, directory: directory.to_owned(), temporary: None })
-            }
-            Err(error) if !lacks_tmpfile(&error) => Err(error),
-            Ok(_) | Err(_) => Self::create_named(directory),
+        match create_unnamed(directory)? {
+            Some(file) => Ok(Self { file, directory: directory.to_owned(), temporary: None }),
+            None => Self::create_named(directory),
         }
     }
 
-    /// For filesystems without O_TMPFILE (NFS, some overlays) and hosts without /proc.
+    /// Where there are no unnamed files.
     pub(super) fn create_named(directory: &Path) -> io::Result<Self> {
         remove_stale(directory)?;
         let suffix: [u8; 16] = random().map_err(io::Error::other)?;
         let path = directory.join(format!("{TEMPORARY_PREFIX}{}", hex::encode(suffix)));
-        let file = open(&path, OFlag::O_CREAT | OFlag::O_EXCL)?;
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path)?;
         Ok(Self { file, directory: directory.to_owned(), temporary: Some(path) })
     }
 
@@ -58,11 +53,7 @@ impl UnnamedFile {
         let target = self.directory.join(name);
         let linked = match &self.temporary {
             Some(temporary) => fs::hard_link(temporary, &target),
-            None => {
-                let source = proc_path(&self.file);
-                linkat(AT_FDCWD, &source, AT_FDCWD, &target, AtFlags::AT_SYMLINK_FOLLOW)
-                    .map_err(io::Error::from)
-            }
+            None => link_unnamed(&self.file, &target),
         };
         let creation = match linked {
             Ok(()) => Creation::Created,
@@ -87,26 +78,6 @@ impl Drop for UnnamedFile {
 /// Makes the entries of a directory durable.
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
-}
-
-fn open(path: &Path, flags: OFlag) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(flags.bits()).open(path)
-}
-
-fn lacks_tmpfile(error: &io::Error) -> bool {
-    // EISDIR is what a kernel without O_TMPFILE says; EINVAL and EOPNOTSUPP filesystems without.
-    matches!(
-        error.raw_os_error().map(Errno::from_raw),
-        Some(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::EINVAL)
-    )
-}
-
-fn proc_path(file: &File) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
-}
-
-fn has_proc(file: &File) -> bool {
-    proc_path(file).symlink_metadata().is_ok()
 }
 
 fn remove_stale(directory: &Path) -> io::Result<()> {
