@@ -12,6 +12,9 @@ use thinmover_tests::loop_devices::KILLS;
 use crate::crash::{KILLED, points};
 use crate::job::Host;
 
+/// More than fits beside the index of an upload, so that it makes a pack.
+const NEW_BYTES: u64 = 8 * MIB;
+
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("a_killed_upload_leaves_nothing", upload).with_kind(KILLS),
@@ -24,7 +27,9 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 fn upload() -> Result<(), Failed> {
     let host = Host::with_ext4();
-    host.write_file("file", 8 * MIB);
+    // One worker, and each time as much that is new: the same points each time, a pack's among them.
+    host.thinmover.configure("[data_path]\nworkers = 1\n");
+    host.write_file("file", NEW_BYTES);
     let words = ["backup", "create", &host.data.name];
     let before = HostState::now();
     let points = passed(&host, &words);
@@ -33,8 +38,7 @@ fn upload() -> Result<(), Failed> {
     }
     let mut listed = host.listed().len();
     for point in &points {
-        // Something new each time, or nothing would be stored.
-        host.write_file("file", MIB);
+        host.write_file("file", NEW_BYTES);
         kill(&host, point, &words);
         host.recover();
         let difference = before.difference(&HostState::now());

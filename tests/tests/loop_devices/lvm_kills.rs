@@ -2,7 +2,6 @@
 //! in between, and nothing else has changed.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::HashMap;
 use std::fs;
 use std::process::Child;
 use std::time::Instant;
@@ -11,8 +10,7 @@ use libtest_mimic::{Failed, Trial};
 use thinmover_tests::fixtures::{HostState, MIB, Mounted, ThinPool, Thinmover};
 use thinmover_tests::loop_devices::KILLS;
 
-/// What `kill -9` looks like to a shell.
-const KILLED: i32 = 128 + 9;
+use crate::crash::{KILLED, points};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -196,18 +194,6 @@ impl Host {
 
 fn standalone<'a>(words: &[&'a str]) -> Vec<&'a str> {
     words.iter().copied().chain(["--standalone"]).collect()
-}
-
-/// The names in a crash-point log as `NAME#N`, N counting how often it was passed.
-fn points(log: &str) -> Vec<String> {
-    let mut passed: HashMap<&str, u32> = HashMap::new();
-    log.lines()
-        .map(|name| {
-            let count = passed.entry(name).or_default();
-            *count += 1;
-            format!("{name}#{count}")
-        })
-        .collect()
 }
 
 /// The text without UUIDs and nonces: each time a volume is made it has others.
