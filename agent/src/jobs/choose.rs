@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use thinmover_repository::{Filter, Manifest};
 
+use super::upload::identity;
 use crate::failure::{Code, Failure, Result};
 use crate::host::Host;
 
@@ -58,8 +59,7 @@ pub(super) fn latest<'a>(backups: &'a [Manifest], latest: &Latest) -> Result<&'a
 
 /// What makes a volume the same one: where it has a UUID its name does not matter.
 fn volume(manifest: &Manifest) -> (&str, &str) {
-    let source = &manifest.source;
-    (&source.host, source.uuid.as_deref().unwrap_or(&source.name))
+    (&manifest.source.host, identity(&manifest.source))
 }
 
 fn describe(manifest: &Manifest) -> String {

@@ -34,6 +34,14 @@ impl LastBackup {
         serde_json::from_str::<Self>(&text).ok().filter(|last| last.version <= VERSION)
     }
 
+    /// Forgets the volume's last backup if it is `backup`, which was deleted on purpose. What fails
+    /// costs a warning at the next upload.
+    pub(super) fn forget(state_dir: &Path, volume: &str, backup: &str) {
+        if Self::read(state_dir, volume).is_some_and(|last| last.backup == backup) {
+            let _ = fs::remove_file(path(state_dir, volume));
+        }
+    }
+
     /// Remembers it durably in place of what was remembered before.
     pub(super) fn write(&self, state_dir: &Path, volume: &str) -> std::io::Result<()> {
         let path = path(state_dir, volume);
@@ -70,6 +78,17 @@ mod tests {
             assert_eq!(LastBackup::read(state.path(), volume), Some(second.clone()));
         }
         assert_eq!(fs::read_dir(state.path().join("last-backups")).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn only_the_last_one_is_forgotten() {
+        let state = tempfile::tempdir().unwrap();
+        let last = LastBackup::new("r".into(), "2".into());
+        last.write(state.path(), "uuid").unwrap();
+        LastBackup::forget(state.path(), "uuid", "1");
+        assert_eq!(LastBackup::read(state.path(), "uuid"), Some(last));
+        LastBackup::forget(state.path(), "uuid", "2");
+        assert_eq!(LastBackup::read(state.path(), "uuid"), None);
     }
 
     #[test]

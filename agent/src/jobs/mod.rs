@@ -5,6 +5,7 @@
 //! files only); it prints nothing.
 
 mod choose;
+mod delete;
 mod download;
 mod engine;
 mod failures;
@@ -13,6 +14,7 @@ mod pool_watch;
 mod upload;
 
 pub(crate) use choose::Latest;
+pub(crate) use delete::delete_backup;
 pub(crate) use download::{DownloadReport, DownloadSpec, Which};
 pub(crate) use engine::Engine;
 pub(crate) use upload::{CopyMethod, UploadReport, UploadSpec};

@@ -19,23 +19,28 @@ pub(super) struct PoolWatch {
 }
 
 impl PoolWatch {
-    /// Cancels the job once `pool` passes its limits or can no longer be looked at.
+    /// Cancels the job once `pool` passes its limits or can no longer be looked at. The first look
+    /// is taken before this returns.
     pub(super) fn start(lvm: &Lvm, pool: &Pool, limits: PoolLimits, cancel: &Cancel) -> Self {
         let (lvm, pool, cancel) = (lvm.clone(), pool.clone(), cancel.clone());
         let (stop, stopped) = channel();
+        look(&lvm, &pool, &limits, &cancel);
         let thread = std::thread::spawn(move || {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(PERIOD) {
-                let verdict =
-                    lvm.pool_usage(&pool).map_err(|error| chain(&error)).and_then(|usage| {
-                        check_pool(&pool, &usage, &limits).map_err(|error| chain(&error))
-                    });
-                if let Err(reason) = verdict {
-                    cancel.cancel(Canceled::PoolLimit { reason });
-                    return;
-                }
+                look(&lvm, &pool, &limits, &cancel);
             }
         });
         Self { stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+fn look(lvm: &Lvm, pool: &Pool, limits: &PoolLimits, cancel: &Cancel) {
+    let verdict = lvm
+        .pool_usage(pool)
+        .map_err(|error| chain(&error))
+        .and_then(|usage| check_pool(pool, &usage, limits).map_err(|error| chain(&error)));
+    if let Err(reason) = verdict {
+        cancel.cancel(Canceled::PoolLimit { reason });
     }
 }
 

@@ -124,6 +124,11 @@ impl Engine {
     }
 }
 
+/// What a source is known by on its host: a volume by its UUID, anything else by its path.
+pub(super) fn identity(source: &Source) -> &str {
+    source.uuid.as_deref().unwrap_or(&source.name)
+}
+
 struct Upload<'a> {
     engine: &'a Engine,
     repository: &'a Repository,
@@ -231,8 +236,7 @@ impl Upload<'_> {
     /// Runs the data path and commits.
     fn store(&self, opened: Opened) -> Result<UploadReport> {
         let Opened { file, source, taken_at, reason, frozen } = opened;
-        // A volume is known by its UUID, anything else on this host by its path.
-        let identity = source.uuid.clone().unwrap_or_else(|| source.name.clone());
+        let identity = identity(&source).to_owned();
         let settings = &self.engine.settings;
         let mut warnings = Vec::new();
         let previous = self.previous(&identity, &mut warnings)?;

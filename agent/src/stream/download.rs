@@ -78,6 +78,7 @@ pub(crate) fn download(
     progress: &Progress,
     cancel: &Cancel,
 ) -> Result<Downloaded, StreamError> {
+    cancel.check()?;
     let sync = || job.target.sync().map_err(|source| StreamError::Sync { source });
     let mut writer = Writer::new(job, progress)?;
     if !job.blank {

@@ -87,6 +87,7 @@ fn a_damaged_manifest_hides_no_other_backup() {
     let backups = list.document()["backups"].clone();
     assert_eq!(backups.as_array().unwrap().len(), 1);
     assert_eq!(backups[0]["id"], second);
+    assert_eq!(list.document()["damaged"][0]["id"], first);
     assert!(list.stderr.contains(&first));
 }
 

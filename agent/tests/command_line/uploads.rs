@@ -127,11 +127,24 @@ fn a_terminated_upload_ends_cleanly_and_lists_nothing() {
 }
 
 #[test]
+fn a_deleted_backup_is_listed_no_more_and_not_missed() {
+    let fixture = Fixture::new();
+    let source = fixture.image("source", &noise(1, MIB));
+    let first = fixture.back_up(&source);
+    fixture.job(&["backup", "delete", &first]).failed(4, "confirmation-needed", &first);
+    fixture.job(&["backup", "delete", &first, "--dry-run"]).succeeded();
+    assert_eq!(fixture.listed(), std::slice::from_ref(&first));
+    fixture.job(&["backup", "delete", &first, "--yes"]).succeeded();
+    assert!(fixture.listed().is_empty());
+    fixture.back_up(&source);
+}
+
+#[test]
 fn a_lost_last_backup_is_told_of() {
     let fixture = Fixture::new();
     let source = fixture.image("source", &noise(1, MIB));
     let first = fixture.back_up(&source);
-    fixture.job(&["backup", "delete", &first, "--yes"]).succeeded();
+    std::fs::remove_file(&fixture.objects("outcome")[0]).unwrap();
     assert!(fixture.listed().is_empty());
     let ran = fixture.job(&["backup", "create", &source]);
     assert_eq!(ran.code, 5, "{ran:#?}");

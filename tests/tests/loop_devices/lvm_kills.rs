@@ -7,7 +7,7 @@ use std::process::Child;
 use std::time::Instant;
 
 use libtest_mimic::{Failed, Trial};
-use thinmover_tests::fixtures::{HostState, MIB, Mounted, ThinPool, Thinmover};
+use thinmover_tests::fixtures::{HostState, MIB, Mounted, ThinPool, Thinmover, rounds};
 use thinmover_tests::loop_devices::KILLS;
 
 use crate::crash::{KILLED, points};
@@ -62,7 +62,7 @@ fn unmount() -> Result<(), Failed> {
 /// Crash points stand between LVM's commands. Killed during one, it goes on without us, and recovery
 /// must wait for it.
 fn at_any_time() -> Result<(), Failed> {
-    const ROUNDS: u32 = 16;
+    let count = rounds(6);
     let host = Host::new();
     let (create, delete) = (
         ["snapshot", "create", &host.origin, "--name", "kept"],
@@ -74,17 +74,17 @@ fn at_any_time() -> Result<(), Failed> {
     let takes = begun.elapsed();
     let whole = masked(&before.difference(&HostState::now()));
     host.run(&delete);
-    for round in 1..=ROUNDS {
+    for round in 1..=count {
         let before = HostState::now();
         let mut child = host.spawn(&create);
-        std::thread::sleep(takes * round / ROUNDS);
+        std::thread::sleep(takes * round / count);
         let killed = child.kill();
         child.wait()?;
         killed?;
         host.recover();
         let difference = before.difference(&HostState::now());
         if !difference.is_empty() {
-            assert_eq!(masked(&difference), whole, "round {round} of {ROUNDS}");
+            assert_eq!(masked(&difference), whole, "round {round} of {count}");
             host.run(&delete);
         }
     }

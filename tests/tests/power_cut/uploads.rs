@@ -51,13 +51,11 @@ done < /run/ids
 echo verified $(wc -l < /run/ids)";
 
 /// Where the plug is pulled: once each is passed.
-const POINTS: [&str; 6] = [
+const POINTS: [&str; 4] = [
     "record:write:after",
     "lvm:lvcreate:after",
-    "lvm:lvchange:after",
-    "store:put:pack:after",
+    "store:put:index:after",
     "store:put:outcome:after",
-    "lvm:lvremove:before",
 ];
 
 #[test]

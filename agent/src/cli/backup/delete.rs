@@ -7,6 +7,7 @@ use crate::cli::confirm::confirm;
 use crate::cli::invocation::{Invocation, RepositoryArgs};
 use crate::cli::output::{Done, Report, time};
 use crate::failure::Result;
+use crate::jobs::delete_backup;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -48,7 +49,7 @@ pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
             time(deleted.created_at)
         );
         confirm(&what, args.yes)?;
-        repository.delete(&manifest)?;
+        delete_backup(&repository, &manifest, &invocation.settings.state_dir)?;
     }
     Ok(invocation.answer(&deleted, &[]))
 }

@@ -25,6 +25,14 @@ pub(in crate::cli) struct Args {
 #[derive(Serialize)]
 struct Backups {
     backups: Vec<Backup>,
+    damaged: Vec<Damaged>,
+}
+
+/// A backup that is there and cannot be read.
+#[derive(Serialize)]
+struct Damaged {
+    id: String,
+    message: String,
 }
 
 /// What lists and details show of a backup.
@@ -85,12 +93,16 @@ pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
         ..Filter::default()
     })?;
     let backups = listed.live.iter().map(Backup::new).collect();
-    let warnings: Vec<_> = listed
+    let damaged: Vec<_> = listed
         .damaged
         .iter()
-        .map(|backup| format!("backup {} cannot be listed: {}", backup.id(), chain(&backup.error)))
+        .map(|backup| Damaged { id: backup.id(), message: chain(&backup.error) })
         .collect();
-    Ok(invocation.answer(&Backups { backups }, &warnings))
+    let warnings: Vec<_> = damaged
+        .iter()
+        .map(|backup| format!("backup {} cannot be listed: {}", backup.id, backup.message))
+        .collect();
+    Ok(invocation.answer(&Backups { backups, damaged }, &warnings))
 }
 
 impl Report for Backups {
