@@ -1,4 +1,4 @@
-//! Which blobs need not be stored: those of the domain's index and those this session has taken on.
+//! Which blobs need not be stored: those of the domain's index and those the session has taken on.
 //! Bounded: what does not fit is forgotten, and then stored once more.
 
 use std::collections::HashSet;
