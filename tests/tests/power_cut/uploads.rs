@@ -34,8 +34,7 @@ mkfifo /run/points
 exec 3<>/run/points
 cat <&3 &
 THINMOVER_CRASH_LOG=/run/points $THINMOVER_CRASH_BIN backup create vg0/data --standalone \\
-    --repo file:///var/backup --password-file /root/password
-sleep 1000";
+    --repo file:///var/backup --password-file /root/password";
 
 /// The next start: any job begins with recovery. Then what is left, and every listed backup.
 const NEXT_START: &str = "\
