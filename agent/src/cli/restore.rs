@@ -1,5 +1,6 @@
 //! `thinmover restore`
 
+use clap::ValueEnum;
 use jiff::Timestamp;
 
 use super::confirm::confirm;
@@ -32,6 +33,9 @@ pub(super) struct Args {
     /// With `latest`: so many backups before it
     #[arg(long, value_name = "N", default_value_t = 0)]
     previous: usize,
+    /// How to write: the whole backup, over whatever is there, is all there is so far
+    #[arg(long, value_enum, default_value_t)]
+    mode: Mode,
     /// Make TARGET (VG/LV) first, as a new thin volume in this pool
     #[arg(long, value_name = "POOL")]
     create: Option<String>,
@@ -43,10 +47,17 @@ pub(super) struct Args {
     dry_run: bool,
 }
 
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Mode {
+    #[default]
+    Full,
+}
+
 pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
     let engine = invocation.engine()?;
     let repository = invocation.repository(&args.repository)?;
     let cancel = cancel_on_signals()?;
+    let Mode::Full = args.mode;
     let mut spec = DownloadSpec {
         backup: match args.id.as_str() {
             "latest" => Which::Latest(Latest {

@@ -62,6 +62,18 @@ fn a_mistake_on_the_command_line_is_exit_2_and_json_where_asked() {
 }
 
 #[test]
+fn modes_that_are_there_can_be_named_and_others_are_refused() {
+    let fixture = Fixture::new();
+    let source = fixture.image("source", &noise(1, 1000));
+    let report = fixture.job(&["backup", "create", &source, "--mode", "block"]).json();
+    let id = report["id"].as_str().unwrap();
+    let target = fixture.arg("target");
+    fixture.job(&["restore", id, &target, "--mode", "full"]).succeeded();
+    fixture.job(&["backup", "create", &source, "--mode", "files"]).failed(2, "usage", "files");
+    fixture.job(&["restore", id, &target, "--mode", "delta"]).failed(2, "usage", "delta");
+}
+
+#[test]
 fn a_mistake_in_the_configuration_names_file_key_and_what_is_allowed() {
     let fixture = Fixture::empty();
     let config = fixture.arg("config.toml");

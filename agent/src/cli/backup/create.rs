@@ -23,6 +23,9 @@ pub(in crate::cli) struct Args {
     sources: Vec<String>,
     #[command(flatten)]
     repository: RepositoryArgs,
+    /// What a backup holds: the volume's blocks is all there is so far
+    #[arg(long, value_enum, default_value_t)]
+    mode: Mode,
     /// What to read: a thin snapshot made for the purpose, or the source itself
     #[arg(long, value_enum, value_name = "METHOD")]
     copy_method: Option<CopyMethodArg>,
@@ -35,6 +38,12 @@ pub(in crate::cli) struct Args {
     /// Size of an image block, 64KiB to 8MiB; what changes within one is stored as one
     #[arg(long, value_name = "SIZE")]
     block_size: Option<Size>,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Mode {
+    #[default]
+    Block,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -60,6 +69,7 @@ pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
     let repository = invocation.repository(&args.repository)?;
     let cancel = cancel_on_signals()?;
     let labels: BTreeMap<_, _> = args.labels.iter().cloned().collect();
+    let Mode::Block = args.mode;
     let mut reports = Vec::new();
     for source in &args.sources {
         let spec = UploadSpec {
