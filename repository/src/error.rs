@@ -1,6 +1,7 @@
 //! What can go wrong, as variants a caller can act on.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -116,12 +117,16 @@ pub enum Error {
         key: String,
     },
 
-    /// An earlier failure of the same upload makes a commit impossible.
-    #[error("the upload cannot be committed: {reason}")]
+    /// A step of the upload failed, which makes a commit impossible: every worker is told the same.
+    #[error("the upload failed: {cause}")]
     UploadFailed {
         /// The first failure.
-        reason: String,
+        cause: Arc<Error>,
     },
+
+    /// A worker was dropped with blocks in hand that others may count on.
+    #[error("a worker ended before its blocks were stored")]
+    WorkerLost,
 
     /// The caller asked for something outside the format's bounds.
     #[error("{0}")]
@@ -152,7 +157,11 @@ impl Error {
 
     /// Whether the store has no room left.
     pub fn is_no_space(&self) -> bool {
-        matches!(self, Self::Store(StoreError { kind: StoreErrorKind::NoSpace, .. }))
+        match self {
+            Self::Store(error) => error.kind == StoreErrorKind::NoSpace,
+            Self::UploadFailed { cause } => cause.is_no_space(),
+            _ => false,
+        }
     }
 
     /// Whether a create that failed so has certainly created nothing.

@@ -76,6 +76,7 @@ fn repository_code(error: &RepositoryError) -> Code {
         RepositoryError::Damaged { .. } | RepositoryError::BlockMissing { .. } => Code::Damaged,
         RepositoryError::AmbiguousBackup { .. } => Code::Ambiguous,
         RepositoryError::Canceled => Code::Canceled,
+        RepositoryError::UploadFailed { cause } => repository_code(cause),
         _ => Code::Failed,
     }
 }

@@ -58,8 +58,8 @@ impl<'u> Packer<'u> {
     /// zeroes.
     ///
     /// # Errors
-    /// `InvalidInput` for a block that is empty or over 8 MiB, `UploadFailed` after an earlier
-    /// failure of any worker, and what the store reports.
+    /// `InvalidInput` for a block that is empty or over 8 MiB, `UploadFailed` with the
+    /// first failure of any worker: what the store reported.
     pub fn store_block(&mut self, plain: &[u8]) -> Result<Stored> {
         self.store(BlobKind::Data, plain)
     }
@@ -132,7 +132,7 @@ impl<'u> Packer<'u> {
 impl Drop for Packer<'_> {
     fn drop(&mut self) {
         if self.pack.is_some() || !self.segment.is_empty() {
-            self.upload.fail("a worker ended before its blocks were stored");
+            self.upload.fail(Error::WorkerLost);
         }
     }
 }

@@ -67,7 +67,7 @@ struct State {
     pending_entries: usize,
     /// Blobs that go into the last index object itself.
     remainder: Segment,
-    failure: Option<String>,
+    failure: Option<Arc<Error>>,
 }
 
 impl std::fmt::Debug for State {
@@ -154,8 +154,8 @@ impl Upload {
     pub fn commit(self, draft: ManifestDraft) -> Result<Manifest> {
         let state = {
             let mut state = self.lock();
-            if let Some(reason) = state.failure.take() {
-                return Err(Error::UploadFailed { reason });
+            if let Some(cause) = state.failure.take() {
+                return Err(Error::UploadFailed { cause });
             }
             std::mem::take(&mut *state)
         };
@@ -229,17 +229,19 @@ impl Upload {
         }
     }
 
-    /// Makes a commit impossible.
-    pub(super) fn fail(&self, reason: &str) {
-        self.lock().failure.get_or_insert_with(|| reason.to_owned());
+    /// Makes a commit impossible; the first failure is the upload's.
+    pub(super) fn fail(&self, error: Error) -> Error {
+        let mut state = self.lock();
+        let cause = state.failure.get_or_insert_with(|| Arc::new(error));
+        Error::UploadFailed { cause: Arc::clone(cause) }
     }
 
     /// Runs a step of a worker: not after a failure, and its own failure is the upload's.
     pub(super) fn guard<T>(&self, step: impl FnOnce() -> Result<T>) -> Result<T> {
-        if let Some(reason) = self.lock().failure.clone() {
-            return Err(Error::UploadFailed { reason });
+        if let Some(cause) = self.lock().failure.clone() {
+            return Err(Error::UploadFailed { cause });
         }
-        step().inspect_err(|error| self.fail(&error.to_string()))
+        step().map_err(|error| self.fail(error))
     }
 
     /// Takes a small segment for the last index object, or gives it back if there is no room.

@@ -118,7 +118,8 @@ fn one_failed_worker_keeps_the_upload_from_committing() {
     assert!(!counting_on_it.store_block(&noise(0, BLOCK)).unwrap().new);
     let error = (1..100).find_map(|seed| failing.store_block(&noise(seed, BLOCK)).err()).unwrap();
     assert!(error.is_no_space(), "{error}");
-    assert!(counting_on_it.store_block(&noise(0, BLOCK)).is_err(), "the others stop");
+    let stopped = counting_on_it.store_block(&noise(0, BLOCK)).unwrap_err();
+    assert!(stopped.is_no_space(), "the others stop, for the same reason: {stopped}");
     drop((failing, counting_on_it));
     let mut tree = match upload.image_builder(BLOCK as u64, BLOCK as u32) {
         Ok(tree) => tree,
@@ -140,5 +141,8 @@ fn a_worker_dropped_with_blocks_in_hand_keeps_the_upload_from_committing() {
     packer.store_block(&noise(1, BLOCK)).unwrap();
     drop(packer);
     let error = upload.commit(draft("vg0/a", root, 0)).unwrap_err();
-    assert!(matches!(error, Error::UploadFailed { .. }), "{error}");
+    assert!(
+        matches!(&error, Error::UploadFailed { cause } if matches!(**cause, Error::WorkerLost)),
+        "{error}"
+    );
 }
