@@ -77,6 +77,13 @@ pub enum RecordProblem {
     },
 }
 
+impl RecordProblem {
+    /// Whether a newer version of thinmover wrote the record.
+    pub fn is_newer(&self) -> bool {
+        matches!(self, Self::Newer { .. })
+    }
+}
+
 /// The folder of records.
 #[derive(Clone, Debug)]
 pub(crate) struct RecordStore {
