@@ -3,14 +3,12 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What kind of failure it is: an enumerated, documented set, the same on every surface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Code {
-    /// Anything without a code of its own.
-    Failed,
     /// The command line or the configuration asks for something that does not exist.
     Usage,
     /// No daemon answers and `--standalone` was not given.
@@ -37,19 +35,32 @@ pub(crate) enum Code {
     Damaged,
     /// Written by a newer version.
     NewerFormat,
+    /// The caller has not the right to ask for this.
+    NotAllowed,
     /// The kernel or the filesystem said no.
     PermissionDenied,
     /// A disk is full.
     NoSpace,
     /// Somebody asked the job to end.
     Canceled,
+    /// The agent died while the job ran.
+    Interrupted,
+    /// The past that was asked for is forgotten.
+    Gone,
+    /// A request larger than is accepted.
+    TooLarge,
+    /// A request came too slowly.
+    TimedOut,
+    /// Anything without a code of its own. A code this version does not know is read as this one.
+    #[serde(other)]
+    Failed,
 }
 
 impl Code {
     /// 1 failed, 2 usage, 3 not found, 4 refused.
     pub(crate) fn exit_code(self) -> u8 {
         match self {
-            Self::Usage => 2,
+            Self::Usage | Self::TooLarge => 2,
             Self::NotFound => 3,
             Self::Ambiguous
             | Self::Busy
@@ -57,7 +68,8 @@ impl Code {
             | Self::Exists
             | Self::ConfirmationNeeded
             | Self::TargetTooSmall
-            | Self::Unsuitable => 4,
+            | Self::Unsuitable
+            | Self::NotAllowed => 4,
             Self::Failed
             | Self::NoDaemon
             | Self::WrongPassphrase
@@ -65,13 +77,44 @@ impl Code {
             | Self::NewerFormat
             | Self::PermissionDenied
             | Self::NoSpace
-            | Self::Canceled => 1,
+            | Self::Canceled
+            | Self::Interrupted
+            | Self::Gone
+            | Self::TimedOut => 1,
+        }
+    }
+
+    /// As it stands in documents and in the journal.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Usage => "usage",
+            Self::NoDaemon => "no-daemon",
+            Self::NotFound => "not-found",
+            Self::Ambiguous => "ambiguous",
+            Self::Busy => "busy",
+            Self::Guard => "guard",
+            Self::Exists => "exists",
+            Self::ConfirmationNeeded => "confirmation-needed",
+            Self::TargetTooSmall => "target-too-small",
+            Self::Unsuitable => "unsuitable",
+            Self::WrongPassphrase => "wrong-passphrase",
+            Self::Damaged => "damaged",
+            Self::NewerFormat => "newer-format",
+            Self::NotAllowed => "not-allowed",
+            Self::PermissionDenied => "permission-denied",
+            Self::NoSpace => "no-space",
+            Self::Canceled => "canceled",
+            Self::Interrupted => "interrupted",
+            Self::Gone => "gone",
+            Self::TooLarge => "too-large",
+            Self::TimedOut => "timed-out",
         }
     }
 }
 
 /// What happened, to what, why, and what to do next.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failure {
     pub(crate) code: Code,
     pub(crate) message: String,
@@ -123,5 +166,28 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_read_back_as_it_was_written() {
+        let failure = Failure::new(Code::TargetTooSmall, "too small").hint("take another");
+        let read: Failure =
+            serde_json::from_str(&serde_json::to_string(&failure).unwrap()).unwrap();
+        assert_eq!(
+            (read.code, read.message, read.hint),
+            (failure.code, failure.message, failure.hint)
+        );
+    }
+
+    #[test]
+    fn a_code_of_a_newer_version_is_read_as_failed() {
+        let read: Failure =
+            serde_json::from_str(r#"{"code":"from-the-future","message":"m","more":1}"#).unwrap();
+        assert_eq!((read.code, read.hint), (Code::Failed, None));
     }
 }

@@ -5,13 +5,18 @@ use std::path::PathBuf;
 
 use clap::Args;
 use thinmover_repository::Repository;
+use zeroize::Zeroizing;
 
+use super::catalog::Catalog;
 use super::output::{self, Done, Report};
 use super::password;
 use super::progress::ProgressMode;
+use super::service::Service;
 use crate::config::{self, Settings};
-use crate::failure::{Code, Failure, Result};
-use crate::jobs::Engine;
+use crate::engine::Engine;
+use crate::failure::Result;
+use crate::http::Client;
+use crate::repositories;
 
 /// Options that stand before or after any subcommand.
 #[derive(Debug, Args)]
@@ -21,10 +26,10 @@ pub(super) struct GlobalArgs {
     pub(super) json: bool,
     /// Do the job in this process, without the agent
     #[arg(long, global = true)]
-    standalone: bool,
+    pub(super) standalone: bool,
     /// Configuration to use instead of /etc/thinmover and /usr/lib/thinmover
     #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// File whose first line is the repository's passphrase
     #[arg(long, global = true, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -38,7 +43,7 @@ pub(super) struct GlobalArgs {
 pub(super) struct RepositoryArgs {
     /// Repository: a configured name, or a URL such as file:///srv/backup
     #[arg(long, value_name = "NAME|URL")]
-    repo: Option<String>,
+    pub(super) repo: Option<String>,
 }
 
 /// One run of the command line.
@@ -47,7 +52,7 @@ pub(super) struct Invocation {
     pub(super) json: bool,
     pub(super) progress: ProgressMode,
     pub(super) password_file: Option<PathBuf>,
-    standalone: bool,
+    pub(super) standalone: bool,
 }
 
 impl Invocation {
@@ -62,45 +67,65 @@ impl Invocation {
         })
     }
 
-    /// The job engine in this process.
-    ///
-    /// # Errors
-    /// `NoDaemon` without `--standalone`: never a silent standalone.
-    pub(super) fn engine(&self) -> Result<Engine> {
-        if !self.standalone {
-            return Err(Failure::new(
-                Code::NoDaemon,
-                "the thinmover agent does not answer on /run/thinmover/api.sock",
-            )
-            .hint("start it, or add --standalone to do the job in this process"));
+    /// Who does the work: the agent, or under `--standalone` this process.
+    pub(super) fn service(&self) -> Result<Service> {
+        if self.standalone {
+            Ok(Service::Here(Box::new(self.engine()?)))
+        } else {
+            Ok(Service::Agent(self.agent()))
         }
+    }
+
+    /// The way to the agent.
+    pub(super) fn agent(&self) -> Client {
+        Client::new(self.settings.socket())
+    }
+
+    /// The job engine in this process.
+    pub(super) fn engine(&self) -> Result<Engine> {
         Engine::new(&self.settings)
+    }
+
+    /// Where backups are looked up.
+    pub(super) fn catalog(&self, args: &RepositoryArgs) -> Result<Catalog> {
+        let is_url = args.repo.as_deref().is_some_and(repositories::is_url);
+        if self.standalone || is_url {
+            let state_dir = self.settings.state_dir.clone();
+            Ok(Catalog::Here { repository: Box::new(self.repository(args)?), state_dir })
+        } else {
+            repositories::locate(&self.settings, args.repo.as_deref())?;
+            Ok(Catalog::Agent { agent: self.agent(), repository: args.repo.clone() })
+        }
     }
 
     /// Opens the repository that is named, or the configured default.
     pub(super) fn repository(&self, args: &RepositoryArgs) -> Result<Repository> {
-        let (url, configured) = self.locate(args.repo.as_deref())?;
-        let store = thinmover_repository::open_store(&url)?;
-        let password_file = self.password_file.as_deref().or(configured);
+        self.open(args.repo.as_deref())
+    }
+
+    /// As [`repository`](Self::repository).
+    pub(super) fn open(&self, repo: Option<&str>) -> Result<Repository> {
+        let location = repositories::locate(&self.settings, repo)?;
+        let store = thinmover_repository::open_store(location.url)?;
+        let password_file = self.password_file.as_deref().or(location.password_file);
         Ok(Repository::open(store, &password::read(password_file)?)?)
     }
 
-    /// The URL of the repository that is named, or of the configured default, and the password
-    /// file configured with it.
-    fn locate(&self, repo: Option<&str>) -> Result<(String, Option<&std::path::Path>)> {
-        let usage = |message: String| {
-            Failure::new(Code::Usage, message)
-                .hint("name it by --repo file:///path, or configure it under [repositories.NAME]")
-        };
-        match repo.or(self.settings.default_repository.as_deref()) {
-            None => Err(usage("no repository is named and none is configured as default".into())),
-            Some(url) if url.contains("://") => Ok((url.to_owned(), None)),
-            Some(name) => {
-                let configured = self.settings.repositories.get(name).ok_or_else(|| {
-                    usage(format!("`{name}` is neither a configured repository nor a URL"))
-                })?;
-                Ok((configured.url.clone(), configured.password_file.as_deref()))
-            }
+    /// The passphrase that goes to the agent with a job: where a file was named for it, and for a
+    /// repository that the agent cannot know. With a configured one the agent has its own.
+    ///
+    /// # Errors
+    /// `Usage` when no such repository is configured, nor any as default.
+    pub(super) fn passphrase_to_send(
+        &self,
+        repo: Option<&str>,
+    ) -> Result<Option<Zeroizing<String>>> {
+        repositories::locate(&self.settings, repo)?;
+        let file = self.password_file.as_deref();
+        if file.is_some() || repo.is_some_and(repositories::is_url) {
+            password::read_text(file).map(Some)
+        } else {
+            Ok(None)
         }
     }
 

@@ -1,19 +1,27 @@
-//! What a user types and sees: one file a subcommand, each turning arguments into a call of `jobs`,
+//! What a user types and sees: one file a subcommand, each turning arguments into a request to the agent, or under
+//! `--standalone` a call of `engine`,
 //! `lvm` or `repository`, and the answer into a report for people or JSON. Nothing here decides
 //! what happens to a volume.
 
+mod agent;
 mod backup;
+mod catalog;
 mod confirm;
+mod follow;
 mod invocation;
+mod job;
 mod output;
 mod password;
 mod pools;
 mod progress;
 mod repo;
 mod restore;
+mod service;
 mod signals;
 mod snapshot;
+mod status;
 mod volumes;
+mod work;
 
 use std::process::ExitCode;
 
@@ -35,6 +43,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Runs the agent: serves the socket and does jobs, as systemd starts it
+    Agent(agent::Args),
+    /// How the agent is, and what it does now
+    Status(status::Args),
     /// Thin pools of this host: size, use and health
     Pools(pools::Args),
     /// Volumes of this host that can be backed up
@@ -47,6 +59,9 @@ enum Command {
     Backup(backup::Command),
     /// Writes a backup to a volume, a block device or a file
     Restore(restore::Args),
+    /// Jobs of the agent
+    #[command(subcommand)]
+    Job(job::Command),
     /// Repositories
     #[command(subcommand)]
     Repo(repo::Command),
@@ -69,8 +84,14 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> crate::failure::Result<Done> {
+    if let Command::Agent(args) = &cli.command {
+        return agent::run(args, &cli.global);
+    }
     let invocation = Invocation::new(cli.global)?;
     match cli.command {
+        Command::Agent(_) => Ok(Done::Clean),
+        Command::Status(args) => status::run(&args, &invocation),
+        Command::Job(command) => job::run(&command, &invocation),
         Command::Pools(args) => pools::run(&args, &invocation),
         Command::Volumes(args) => volumes::run(&args, &invocation),
         Command::Snapshot(command) => snapshot::run(&command, &invocation),

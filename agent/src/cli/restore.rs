@@ -6,11 +6,10 @@ use jiff::Timestamp;
 use super::confirm::confirm;
 use super::invocation::{Invocation, RepositoryArgs};
 use super::output::{Done, Report, size};
-use super::progress::Display;
-use super::signals::cancel_on_signals;
+use super::work::Worker;
+use crate::engine::DownloadReport;
 use crate::failure::{Code, Result};
-use crate::jobs::{DownloadReport, DownloadSpec, Latest, Which};
-use crate::stream::Progress;
+use crate::jobs::{Kind, spec};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -54,35 +53,25 @@ enum Mode {
 }
 
 pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
-    let engine = invocation.engine()?;
-    let repository = invocation.repository(&args.repository)?;
-    let cancel = cancel_on_signals()?;
+    let worker = Worker::new(invocation, Kind::Download, &args.repository)?;
     let Mode::Full = args.mode;
-    let mut spec = DownloadSpec {
-        backup: match args.id.as_str() {
-            "latest" => Which::Latest(Latest {
-                source: args.source.clone(),
-                host: args.host.clone(),
-                as_of: args.as_of,
-                previous: args.previous,
-            }),
-            id => Which::Id(id.to_owned()),
-        },
-        target: args.target.clone(),
+    let mut spec = spec::Download {
+        snapshot_id: args.id.clone(),
+        target: spec::Volume { volume: args.target.clone() },
         create_in_pool: args.create.clone(),
+        source: args.source.clone(),
+        host: args.host.clone(),
+        as_of: args.as_of,
+        previous: args.previous,
         overwrite: args.yes,
         dry_run: args.dry_run,
+        ..spec::Download::default()
     };
-    let download = |spec: &DownloadSpec| {
-        let progress = Progress::default();
-        let _display = Display::start(invocation.progress, &progress);
-        engine.download(&repository, spec, &progress, &cancel)
-    };
-    let report = match download(&spec) {
+    let report: DownloadReport = match worker.run(&spec) {
         Err(failure) if failure.code == Code::ConfirmationNeeded => {
             confirm(&failure.message, false)?;
             spec.overwrite = true;
-            download(&spec)
+            worker.run(&spec)
         }
         done => done,
     }?;

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM end a job cleanly.
+//! Ctrl-C and SIGTERM end a job in this process cleanly, and leave one of the agent's alone.
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -25,4 +25,19 @@ pub(super) fn cancel_on_signals() -> Result<Cancel> {
         }
     });
     Ok(cancel)
+}
+
+/// Makes the signals that end this process say what becomes of the agent's job, which goes on.
+pub(super) fn explain_on_signals(job: &str) {
+    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) else { return };
+    let job = job.to_owned();
+    std::thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            eprintln!(
+                "\nThe job goes on in the agent: `thinmover job watch {job}` shows it, \
+                 `thinmover job cancel {job}` ends it."
+            );
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
+    });
 }

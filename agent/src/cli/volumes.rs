@@ -1,49 +1,15 @@
 //! `thinmover volumes`
 
-use serde::Serialize;
-
 use super::invocation::Invocation;
 use super::output::{Done, Report, size, table};
 use crate::failure::Result;
+use crate::views::Volumes;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 
-#[derive(Serialize)]
-struct Volumes {
-    volumes: Vec<Volume>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Volume {
-    name: String,
-    uuid: String,
-    pool: Option<String>,
-    size_bytes: u64,
-    origin: Option<String>,
-    mounted: bool,
-    /// The id of the last backup this host made of it.
-    last_backup: Option<String>,
-}
-
 pub(super) fn run(_: &Args, invocation: &Invocation) -> Result<Done> {
-    let engine = invocation.engine()?;
-    let volumes = engine
-        .inventory()?
-        .volumes
-        .iter()
-        .map(|volume| Volume {
-            name: volume.alias(),
-            uuid: volume.uuid.to_string(),
-            pool: volume.pool.as_ref().map(ToString::to_string),
-            size_bytes: volume.size.0,
-            origin: volume.origin.as_ref().map(ToString::to_string),
-            mounted: !volume.mounts.is_empty(),
-            last_backup: engine.last_backup(volume.uuid.as_str()),
-        })
-        .collect();
-    Ok(invocation.answer(&Volumes { volumes }, &[]))
+    Ok(invocation.answer(&invocation.service()?.volumes()?, &[]))
 }
 
 impl Report for Volumes {

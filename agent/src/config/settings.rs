@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::unistd::Gid;
 use thinmover_lvm::{Percent, PoolLimits};
 
-use super::fragment::Fragment;
-use super::size::Size;
+use super::accounts::Accounts;
+use super::fragment::{Fragment, JobsFragment, RepositoryFragment};
+use super::grants;
+use crate::access::Access;
+use crate::failure::{Code, Failure, Result};
 use crate::stream::Limits;
 
-/// Everything a job needs to know about how this host is set up.
+/// Everything the agent and its jobs need to know about how this host is set up.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) state_dir: PathBuf,
@@ -25,6 +29,13 @@ pub(crate) struct Settings {
     /// What the deduplication index may take, in bytes.
     pub(crate) index_memory_bytes: usize,
     pub(crate) lvm_command_timeout: Duration,
+    pub(crate) jobs: JobSettings,
+    /// Who may do what over the socket.
+    pub(crate) access: Access,
+    /// The group the socket is to have; `None` where the host has no such group.
+    pub(crate) socket_group: Option<Gid>,
+    /// What is wrong with the host or the files without keeping the agent from its work.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// A repository under a name.
@@ -34,126 +45,163 @@ pub(crate) struct RepositorySettings {
     pub(crate) password_file: Option<PathBuf>,
 }
 
+/// The bounds of jobs in the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct JobSettings {
+    /// Jobs that run at a time; each may take the memory that [`Settings::limits`] and
+    /// [`Settings::index_memory_bytes`] allow.
+    pub(crate) max_running: usize,
+    /// Ended jobs that stay on record.
+    pub(crate) keep: usize,
+    /// How long a job may take that does not say so itself; `None` is no limit.
+    pub(crate) operation_timeout: Option<Duration>,
+}
+
 impl Settings {
-    /// Checks what the merged files say and fills in the defaults.
+    /// Checks what the merged files say together and fills in the defaults.
     ///
     /// # Errors
-    /// One line that names the key and what is allowed.
-    pub(super) fn new(fragment: Fragment) -> Result<Self, String> {
+    /// Names the file, the key and what is allowed.
+    pub(super) fn new(fragment: Fragment, accounts: &dyn Accounts) -> Result<Self> {
         let repositories = fragment
             .repositories
             .into_iter()
             .map(|(name, repository)| {
-                let url = repository
-                    .url
-                    .ok_or_else(|| format!("`repositories.{name}.url` is missing"))?;
-                Ok((name, RepositorySettings { url, password_file: repository.password_file }))
+                Ok((name.clone(), RepositorySettings::new(&name, repository)?))
             })
-            .collect::<Result<BTreeMap<_, _>, String>>()?;
+            .collect::<Result<BTreeMap<_, _>>>()?;
         if let Some(name) = &fragment.default_repository
             && !repositories.contains_key(name)
         {
-            return Err(format!("`default_repository` names `{name}`, which is not defined"));
+            let message = format!("`default_repository` names `{name}`, which is not defined");
+            return Err(wrong(&fragment.default_repository_file, &message)
+                .hint(format!("define it under [repositories.{name}]")));
         }
         let only = || (repositories.len() == 1).then(|| repositories.keys().next().cloned());
         let default_repository = fragment.default_repository.or_else(|| only().flatten());
 
-        let (pool, defaults) = (fragment.pool, PoolLimits::default());
-        let workers = workers(fragment.data_path.workers)?;
-        let buffer_memory =
-            memory("data_path.buffer_memory", fragment.data_path.buffer_memory, 32 << 20)?;
+        let (pool, data_path) = (fragment.pool, fragment.data_path);
+        let defaults = PoolLimits::default();
+        let resolved = grants::resolve(fragment.access, accounts);
         Ok(Self {
             state_dir: fragment.state_dir.unwrap_or_else(|| "/var/lib/thinmover".into()),
             runtime_dir: fragment.runtime_dir.unwrap_or_else(|| "/run/thinmover".into()),
             default_repository,
             repositories,
             pool_limits: PoolLimits {
-                data: percent("pool.max_data_percent", pool.max_data_percent, defaults.data)?,
-                metadata: percent(
-                    "pool.max_metadata_percent",
-                    pool.max_metadata_percent,
-                    defaults.metadata,
-                )?,
+                data: pool.max_data_percent.map_or(defaults.data, Percent::new),
+                metadata: pool.max_metadata_percent.map_or(defaults.metadata, Percent::new),
             },
-            limits: Limits::within(buffer_memory, workers),
-            index_memory_bytes: memory(
-                "data_path.index_memory",
-                fragment.data_path.index_memory,
-                64 << 20,
-            )?,
+            limits: Limits::within(
+                data_path.buffer_memory.unwrap_or(32 << 20),
+                data_path.workers.and_then(NonZeroUsize::new).unwrap_or_else(default_workers),
+            ),
+            index_memory_bytes: data_path.index_memory.unwrap_or(64 << 20),
             lvm_command_timeout: Duration::from_secs(
                 fragment.lvm.command_timeout_seconds.unwrap_or(120),
             ),
+            jobs: JobSettings::new(&fragment.jobs),
+            access: resolved.access,
+            socket_group: resolved.socket_gid.map(Gid::from_raw),
+            warnings: resolved.warnings,
         })
     }
+
+    /// Where the agent listens.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.runtime_dir.join("api.sock")
+    }
+
+    /// The keys that differ in `new` and that a running agent cannot change: it holds locks, records
+    /// and its socket there.
+    pub(crate) fn restart_needed(&self, new: &Self) -> Vec<&'static str> {
+        let changed = [
+            ("state_dir", &self.state_dir, &new.state_dir),
+            ("runtime_dir", &self.runtime_dir, &new.runtime_dir),
+        ];
+        changed.into_iter().filter(|(_, old, new)| old != new).map(|(key, ..)| key).collect()
+    }
 }
 
-fn workers(configured: Option<usize>) -> Result<NonZeroUsize, String> {
-    let available = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    match configured {
-        None => {
-            Ok(NonZeroUsize::new(available.get().min(Limits::MAX_WORKERS)).unwrap_or(available))
+impl RepositorySettings {
+    fn new(name: &str, fragment: RepositoryFragment) -> Result<Self> {
+        let url = fragment.url.ok_or_else(|| {
+            wrong(&fragment.file, &format!("`repositories.{name}.url` is missing"))
+                .hint("a repository needs a URL such as \"file:///srv/backup\"")
+        })?;
+        Ok(Self { url, password_file: fragment.password_file })
+    }
+}
+
+impl JobSettings {
+    fn new(fragment: &JobsFragment) -> Self {
+        Self {
+            max_running: fragment.max_running.unwrap_or(1),
+            keep: fragment.keep.unwrap_or(1000),
+            operation_timeout: fragment.operation_timeout.filter(|limit| !limit.is_zero()),
         }
-        Some(workers) => NonZeroUsize::new(workers)
-            .filter(|workers| workers.get() <= 64)
-            .ok_or_else(|| format!("`data_path.workers` is {workers}; allowed is 1 to 64")),
     }
 }
 
-fn percent(key: &str, configured: Option<u16>, default: Percent) -> Result<Percent, String> {
-    match configured {
-        None => Ok(default),
-        Some(value @ 1..=100) => Ok(Percent::new(value)),
-        Some(value) => Err(format!("`{key}` is {value}; allowed is 1 to 100")),
-    }
+fn default_workers() -> NonZeroUsize {
+    let available = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    NonZeroUsize::new(available.get().min(Limits::MAX_WORKERS)).unwrap_or(available)
 }
 
-fn memory(key: &str, configured: Option<Size>, default: usize) -> Result<usize, String> {
-    let Some(size) = configured else { return Ok(default) };
-    usize::try_from(size.bytes)
-        .ok()
-        .filter(|bytes| (8 << 20..=4 << 30).contains(bytes))
-        .ok_or_else(|| format!("`{key}` is {} bytes; allowed is 8MiB to 4GiB", size.bytes))
+fn wrong(file: &Path, message: &str) -> Failure {
+    Failure::new(Code::Usage, format!("configuration {}: {message}", file.display()))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::accounts::tests::TestAccounts;
     use super::*;
 
-    fn settings(text: &str) -> Result<Settings, String> {
-        Settings::new(toml::from_str(text).unwrap())
+    fn settings(text: &str) -> Settings {
+        let accounts = TestAccounts { has_thinmover: true };
+        Settings::new(toml::from_str(text).unwrap(), &accounts).unwrap()
     }
 
     #[test]
     fn no_file_at_all_is_a_valid_configuration() {
-        let settings = settings("").unwrap();
+        let settings = settings("");
         assert_eq!(settings.state_dir, PathBuf::from("/var/lib/thinmover"));
+        assert_eq!(settings.socket(), PathBuf::from("/run/thinmover/api.sock"));
         assert!(settings.default_repository.is_none());
+        let jobs = JobSettings { max_running: 1, keep: 1000, operation_timeout: None };
+        assert_eq!(settings.jobs, jobs);
+        assert_eq!(settings.socket_group, Some(Gid::from_raw(995)));
+        assert!(settings.warnings.is_empty());
     }
 
     #[test]
     fn the_only_repository_is_the_default_one() {
         let one = "[repositories.home]\nurl = \"file:///backup\"\n";
-        assert_eq!(settings(one).unwrap().default_repository.as_deref(), Some("home"));
+        assert_eq!(settings(one).default_repository.as_deref(), Some("home"));
         let two = format!("{one}[repositories.away]\nurl = \"file:///away\"\n");
-        assert!(settings(&two).unwrap().default_repository.is_none());
+        assert!(settings(&two).default_repository.is_none());
         let named = format!("default_repository = \"away\"\n{two}");
-        assert_eq!(settings(&named).unwrap().default_repository.as_deref(), Some("away"));
+        assert_eq!(settings(&named).default_repository.as_deref(), Some("away"));
     }
 
     #[test]
-    fn a_bad_value_is_refused_by_key_and_with_what_is_allowed() {
-        for (text, key) in [
-            ("default_repository = \"x\"", "default_repository"),
-            ("[repositories.x]", "repositories.x.url"),
-            ("[pool]\nmax_data_percent = 0", "pool.max_data_percent"),
-            ("[pool]\nmax_metadata_percent = 101", "pool.max_metadata_percent"),
-            ("[data_path]\nworkers = 0", "data_path.workers"),
-            ("[data_path]\nbuffer_memory = \"1KiB\"", "data_path.buffer_memory"),
-            ("[data_path]\nindex_memory = \"1TiB\"", "data_path.index_memory"),
-        ] {
-            let error = settings(text).unwrap_err();
-            assert!(error.contains(key), "{text}: {error}");
-        }
+    fn what_is_said_is_what_holds() {
+        let settings = settings(
+            "[pool]\nmax_data_percent = 70\n[data_path]\nindex_memory = \"8MiB\"\nworkers = 3\n\
+             [jobs]\nmax_running = 8\nkeep = 0\noperation_timeout = \"90m\"",
+        );
+        assert_eq!(settings.pool_limits.data, Percent::new(70));
+        assert_eq!((settings.index_memory_bytes, settings.limits.workers), (8 << 20, 3));
+        let operation_timeout = Some(Duration::from_secs(5400));
+        assert_eq!(settings.jobs, JobSettings { max_running: 8, keep: 0, operation_timeout });
+    }
+
+    #[test]
+    fn only_the_directories_need_a_restart() {
+        let old = settings("");
+        assert!(old.restart_needed(&settings("[jobs]\nkeep = 1")).is_empty());
+        assert_eq!(old.restart_needed(&settings("state_dir = \"/s\"")), ["state_dir"]);
+        let both = settings("state_dir = \"/s\"\nruntime_dir = \"/r\"");
+        assert_eq!(old.restart_needed(&both), ["state_dir", "runtime_dir"]);
     }
 }

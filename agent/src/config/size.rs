@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
 /// A number of bytes, written as an integer or as a string with a binary unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,9 @@ impl<'de> Deserialize<'de> for Size {
             }
 
             fn visit_i64<E: Error>(self, bytes: i64) -> Result<Size, E> {
-                u64::try_from(bytes).map(|bytes| Size { bytes }).map_err(E::custom)
+                u64::try_from(bytes)
+                    .map(|bytes| Size { bytes })
+                    .map_err(|_| E::invalid_value(Unexpected::Signed(bytes), &self))
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Size, E> {

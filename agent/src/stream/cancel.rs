@@ -14,6 +14,8 @@ pub(crate) enum Canceled {
         /// Who asked, e.g. a signal's name.
         by: String,
     },
+    #[error("canceled because its operation timeout is over")]
+    Overdue,
     #[error("ended to protect the thin pool: {reason}")]
     PoolLimit { reason: String },
 }

@@ -1,5 +1,6 @@
 //! How far a job is: counters that the data path raises and a terminal, a pipe or an API reads.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,20 +10,20 @@ pub(crate) struct Progress(Arc<Counters>);
 
 #[derive(Debug, Default)]
 struct Counters {
-    phase: Mutex<&'static str>,
+    phase: Mutex<Cow<'static, str>>,
     total: AtomicU64,
     done: AtomicU64,
 }
 
 impl Progress {
     /// Says what the job is doing now, for people ("reading vg0/data").
-    pub(crate) fn set_phase(&self, phase: &'static str) {
-        *self.0.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    pub(crate) fn set_phase(&self, phase: impl Into<Cow<'static, str>>) {
+        *self.0.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase.into();
     }
 
     /// What the job is doing now.
-    pub(crate) fn phase(&self) -> &'static str {
-        *self.0.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn phase(&self) -> Cow<'static, str> {
+        self.0.phase.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sets how many bytes the job has to go through.

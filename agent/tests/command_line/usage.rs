@@ -46,7 +46,7 @@ fn a_configured_repository_is_found_by_name_and_by_default() {
     let config = config.display().to_string();
     for named in [&["--repo", "home"][..], &[]] {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_thinmover"));
-        command.args(["--config", &config, "backup", "list", "--json"]).args(named);
+        command.args(["--config", &config, "--standalone", "backup", "list", "--json"]).args(named);
         crate::fixture::Ran::of(&mut command).succeeded();
     }
 }

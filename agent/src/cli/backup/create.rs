@@ -1,6 +1,5 @@
 //! `thinmover backup create`
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use clap::ValueEnum;
@@ -9,12 +8,11 @@ use serde::Serialize;
 
 use crate::cli::invocation::{Invocation, RepositoryArgs};
 use crate::cli::output::{Done, Report, size};
-use crate::cli::progress::Display;
-use crate::cli::signals::cancel_on_signals;
+use crate::cli::work::Worker;
 use crate::config::Size;
+use crate::engine::{CopyMethod, UploadReport};
 use crate::failure::Result;
-use crate::jobs::{CopyMethod, UploadReport, UploadSpec};
-use crate::stream::Progress;
+use crate::jobs::{Kind, spec};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -38,6 +36,12 @@ pub(in crate::cli) struct Args {
     /// Size of an image block, 64KiB to 8MiB; what changes within one is stored as one
     #[arg(long, value_name = "SIZE")]
     block_size: Option<Size>,
+    /// What to compare with: the last backup where that can be trusted, or nothing
+    #[arg(long, value_name = "auto|none")]
+    parent: Option<String>,
+    /// Hand the job to the agent and return its id at once
+    #[arg(long)]
+    detach: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -65,27 +69,18 @@ fn parse_ttl(text: &str) -> std::result::Result<SignedDuration, String> {
 }
 
 pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
-    let engine = invocation.engine()?;
-    let repository = invocation.repository(&args.repository)?;
-    let cancel = cancel_on_signals()?;
-    let labels: BTreeMap<_, _> = args.labels.iter().cloned().collect();
+    let worker = Worker::new(invocation, Kind::Upload, &args.repository)?;
     let Mode::Block = args.mode;
-    let mut reports = Vec::new();
+    if args.detach {
+        let jobs = args
+            .sources
+            .iter()
+            .map(|source| Ok(Submitted { job: worker.submit(&args.spec(source))? }));
+        return Ok(invocation.answer(&Detached(jobs.collect::<Result<_>>()?), &[]));
+    }
+    let mut reports: Vec<UploadReport> = Vec::new();
     for source in &args.sources {
-        let spec = UploadSpec {
-            source: source.clone(),
-            copy_method: args.copy_method.map(|method| match method {
-                CopyMethodArg::Snapshot => CopyMethod::Snapshot,
-                CopyMethodArg::Direct => CopyMethod::Direct,
-            }),
-            labels: labels.clone(),
-            ttl: args.ttl,
-            block_bytes: args.block_size.map(|size| size.bytes),
-        };
-        let progress = Progress::default();
-        let display = Display::start(invocation.progress, &progress);
-        let report = engine.upload(&repository, &spec, &progress, &cancel);
-        drop(display);
+        let report = worker.run(&args.spec(source));
         reports.push(report.map_err(|failure| match reports.len() {
             0 => failure,
             done => {
@@ -96,9 +91,43 @@ pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
             }
         })?);
     }
-    let warnings: Vec<_> =
-        reports.iter().flat_map(|report: &UploadReport| report.warnings.clone()).collect();
+    let warnings: Vec<_> = reports.iter().flat_map(|report| report.warnings.clone()).collect();
     Ok(invocation.answer(&Created(reports), &warnings))
+}
+
+impl Args {
+    fn spec(&self, source: &str) -> spec::Upload {
+        spec::Upload {
+            source: spec::Volume { volume: source.to_owned() },
+            copy_method: self.copy_method.map(|method| match method {
+                CopyMethodArg::Snapshot => CopyMethod::Snapshot,
+                CopyMethodArg::Direct => CopyMethod::Direct,
+            }),
+            parent: self.parent.clone(),
+            labels: self.labels.iter().cloned().collect(),
+            ttl: self.ttl.map(|ttl| format!("{ttl:#}")),
+            block_bytes: self.block_size.map(|size| size.bytes),
+            ..spec::Upload::default()
+        }
+    }
+}
+
+/// Jobs that were handed to the agent.
+#[derive(Serialize)]
+struct Detached(Vec<Submitted>);
+
+#[derive(Serialize)]
+struct Submitted {
+    job: String,
+}
+
+impl Report for Detached {
+    fn human(&self) -> String {
+        self.0.iter().fold(String::new(), |mut text, Submitted { job }| {
+            let _ = writeln!(text, "Job {job} (`thinmover job watch {job}` shows it)");
+            text
+        })
+    }
 }
 
 /// One source answers with an object, several with an array of them.
@@ -118,23 +147,24 @@ impl Serialize for Created {
 
 impl Report for Created {
     fn human(&self) -> String {
-        let mut text = String::new();
-        for report in &self.0 {
-            let _ = writeln!(
-                text,
-                "Backup {} of {}\n  read   {} of {} in {:.1} s (tier {}: {})\n  stored {} for {} that was new",
-                report.id,
-                report.source,
-                size(report.read_bytes),
-                size(report.total_bytes),
-                report.seconds,
-                report.tier,
-                report.reason,
-                size(report.stored_bytes),
-                size(report.new_bytes),
-            );
-        }
-        text
+        self.0.iter().map(Report::human).collect()
+    }
+}
+
+impl Report for UploadReport {
+    fn human(&self) -> String {
+        format!(
+            "Backup {} of {}\n  read   {} of {} in {:.1} s (tier {}: {})\n  stored {} for {} that was new\n",
+            self.id,
+            self.source,
+            size(self.read_bytes),
+            size(self.total_bytes),
+            self.seconds,
+            self.tier,
+            self.reason,
+            size(self.stored_bytes),
+            size(self.new_bytes),
+        )
     }
 }
 

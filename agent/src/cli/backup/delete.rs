@@ -7,7 +7,6 @@ use crate::cli::confirm::confirm;
 use crate::cli::invocation::{Invocation, RepositoryArgs};
 use crate::cli::output::{Done, Report, time};
 use crate::failure::Result;
-use crate::jobs::delete_backup;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -33,12 +32,12 @@ struct Deleted {
 }
 
 pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
-    let repository = invocation.repository(&args.repository)?;
-    let manifest = repository.backup(&args.id)?;
+    let catalog = invocation.catalog(&args.repository)?;
+    let backup = catalog.backup(&args.id)?;
     let deleted = Deleted {
-        id: manifest.id.clone(),
-        source: manifest.source.name.clone(),
-        created_at: manifest.created_at,
+        id: backup.id,
+        source: backup.source,
+        created_at: backup.created_at,
         dry_run: args.dry_run,
     };
     if !args.dry_run {
@@ -49,7 +48,7 @@ pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
             time(deleted.created_at)
         );
         confirm(&what, args.yes)?;
-        delete_backup(&repository, &manifest, &invocation.settings.state_dir)?;
+        catalog.delete(&deleted.id)?;
     }
     Ok(invocation.answer(&deleted, &[]))
 }

@@ -1,9 +1,10 @@
 //! `thinmover backup show`
 
-use super::list::{Backup, labels};
+use super::list::labels;
 use crate::cli::invocation::{Invocation, RepositoryArgs};
 use crate::cli::output::{Done, Report, size, time};
 use crate::failure::Result;
+use crate::views::Backup;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -14,8 +15,8 @@ pub(in crate::cli) struct Args {
 }
 
 pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
-    let repository = invocation.repository(&args.repository)?;
-    Ok(invocation.answer(&Backup::new(&repository.backup(&args.id)?), &[]))
+    let catalog = invocation.catalog(&args.repository)?;
+    Ok(invocation.answer(&catalog.backup(&args.id)?, &[]))
 }
 
 fn or_dash(text: String) -> String {

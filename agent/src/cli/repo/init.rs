@@ -3,11 +3,11 @@
 use clap::ValueEnum;
 use thinmover_repository::{Encryption, InitOptions, Repository};
 
-use super::status::RepositoryStatus;
 use crate::cli::invocation::Invocation;
 use crate::cli::output::Done;
 use crate::cli::password;
 use crate::failure::Result;
+use crate::views::RepositoryStatus;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {

@@ -1,9 +1,9 @@
 //! `thinmover snapshot create`
 
-use super::list::Snapshot;
 use crate::cli::invocation::Invocation;
 use crate::cli::output::{Done, Report, size};
 use crate::failure::Result;
+use crate::views::Snapshot;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -15,9 +15,9 @@ pub(in crate::cli) struct Args {
 }
 
 pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
-    let engine = invocation.engine()?;
-    let snapshot = engine.create_snapshot(&args.origin, args.name.as_deref())?;
-    Ok(invocation.answer(&Snapshot::new(&snapshot), &[]))
+    let service = invocation.service()?;
+    let (snapshot, warnings) = service.create_snapshot(&args.origin, args.name.as_deref())?;
+    Ok(invocation.answer(&snapshot, &warnings))
 }
 
 impl Report for Snapshot {

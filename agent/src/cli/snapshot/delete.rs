@@ -18,8 +18,8 @@ struct Deleted {
 }
 
 pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
-    invocation.engine()?.delete_snapshot(&args.snapshot)?;
-    Ok(invocation.answer(&Deleted { name: args.snapshot.clone() }, &[]))
+    let ((), warnings) = invocation.service()?.delete_snapshot(&args.snapshot)?;
+    Ok(invocation.answer(&Deleted { name: args.snapshot.clone() }, &warnings))
 }
 
 impl Report for Deleted {

@@ -1,56 +1,15 @@
 //! `thinmover snapshot list`
 
-use jiff::Timestamp;
-use serde::Serialize;
-use thinmover_lvm::{OwnedSnapshot, Owner};
-
 use crate::cli::invocation::Invocation;
 use crate::cli::output::{Done, Report, size, table, time};
 use crate::failure::Result;
+use crate::views::Snapshots;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {}
 
-#[derive(Serialize)]
-struct Snapshots {
-    snapshots: Vec<Snapshot>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Snapshot {
-    pub(super) name: String,
-    uuid: String,
-    pub(super) origin: String,
-    pub(super) size_bytes: u64,
-    created_at: Timestamp,
-    /// Where it is mounted.
-    mounted_at: Option<String>,
-    /// The job it was made for, or `operator`.
-    owner: String,
-}
-
-impl Snapshot {
-    pub(super) fn new(snapshot: &OwnedSnapshot) -> Self {
-        Self {
-            name: format!("{}/{}", snapshot.vg, snapshot.name),
-            uuid: snapshot.uuid.to_string(),
-            origin: format!("{}/{}", snapshot.vg, snapshot.origin),
-            size_bytes: snapshot.size.0,
-            created_at: snapshot.created_at,
-            mounted_at: snapshot.mounted_at.as_ref().map(|path| path.display().to_string()),
-            owner: match &snapshot.owner {
-                Owner::Operator => "operator".to_owned(),
-                Owner::Job(id) => format!("job {id}"),
-            },
-        }
-    }
-}
-
 pub(super) fn run(_: &Args, invocation: &Invocation) -> Result<Done> {
-    let snapshots = invocation.engine()?.snapshots()?;
-    let snapshots = snapshots.iter().map(Snapshot::new).collect();
-    Ok(invocation.answer(&Snapshots { snapshots }, &[]))
+    Ok(invocation.answer(&invocation.service()?.snapshots()?, &[]))
 }
 
 impl Report for Snapshots {

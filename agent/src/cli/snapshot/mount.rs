@@ -1,4 +1,7 @@
 //! `thinmover snapshot mount` and `unmount`
+//!
+//! These act in the mount namespace of whoever calls, so they are done in this process, as root; a
+//! mount that the agent made in its own namespace would be seen by nobody else.
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -43,16 +46,18 @@ pub(super) fn mount(args: &MountArgs, invocation: &Invocation) -> Result<Done> {
         FilesystemArg::Xfs => Filesystem::Xfs,
         FilesystemArg::Ext4 => Filesystem::Ext4,
     });
-    let mounted = invocation.engine()?.mount_snapshot(&args.snapshot, filesystem)?;
+    let (mounted, mut warnings) =
+        invocation.engine()?.mount_snapshot(&args.snapshot, filesystem)?;
+    warnings.extend(mounted.warnings);
     let mounted_at = Some(mounted.path.display().to_string());
     let answer = Mounted { name: args.snapshot.clone(), mounted_at };
-    Ok(invocation.answer(&answer, &mounted.warnings))
+    Ok(invocation.answer(&answer, &warnings))
 }
 
 pub(super) fn unmount(args: &UnmountArgs, invocation: &Invocation) -> Result<Done> {
-    invocation.engine()?.unmount_snapshot(&args.snapshot)?;
+    let ((), warnings) = invocation.engine()?.unmount_snapshot(&args.snapshot)?;
     let unmounted = Mounted { name: args.snapshot.clone(), mounted_at: None };
-    Ok(invocation.answer(&unmounted, &[]))
+    Ok(invocation.answer(&unmounted, &warnings))
 }
 
 impl Report for Mounted {

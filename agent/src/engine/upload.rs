@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thinmover_io::DirectFile;
 use thinmover_lvm::{Purpose, Snapshot, Volume, direct};
 use thinmover_repository::{
@@ -13,11 +13,12 @@ use thinmover_repository::{
 };
 use uuid::Uuid;
 
-use super::engine::{Engine, Found, FoundVolume, lock_file};
+use super::context::{Context, Milestone};
 use super::last_backup::LastBackup;
 use super::pool_watch::PoolWatch;
+use super::shared::{Engine, Found, FoundVolume, lock_file};
 use crate::failure::{Code, Failure, Result, chain};
-use crate::stream::{self, Cancel, Progress};
+use crate::stream;
 
 /// What is asked of an upload.
 #[derive(Clone, Debug)]
@@ -33,7 +34,8 @@ pub(crate) struct UploadSpec {
 }
 
 /// What is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum CopyMethod {
     /// A thin snapshot, made for the job and removed with it.
     Snapshot,
@@ -42,12 +44,12 @@ pub(crate) enum CopyMethod {
 }
 
 /// What an upload did.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct UploadReport {
     /// The backup's id.
     pub(crate) id: String,
-    pub(crate) job: Uuid,
+    pub(crate) job: String,
     pub(crate) source: String,
     pub(crate) source_uuid: Option<String>,
     /// The host's id.
@@ -60,7 +62,7 @@ pub(crate) struct UploadReport {
     pub(crate) stored_bytes: u64,
     pub(crate) seconds: f64,
     /// How long making the snapshot took: the origin's filesystem was frozen for a part of this.
-    pub(crate) freeze_millis: u128,
+    pub(crate) freeze_millis: u64,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -87,21 +89,12 @@ impl Engine {
         &self,
         repository: &Repository,
         spec: &UploadSpec,
-        progress: &Progress,
-        cancel: &Cancel,
+        context: &Context<'_>,
     ) -> Result<UploadReport> {
-        let job = Upload {
-            engine: self,
-            repository,
-            spec,
-            progress,
-            cancel,
-            id: Uuid::new_v4(),
-            started: Instant::now(),
-        };
-        progress.set_phase("preparing");
+        let job = Upload { engine: self, repository, spec, context, started: Instant::now() };
+        context.progress.set_phase("preparing");
         let method = spec.copy_method;
-        match self.find(&spec.source)? {
+        match self.find(&spec.source, &context.scope)? {
             Found::Volume(found) if method != Some(CopyMethod::Direct) => job.snapshot(*found),
             Found::Volume(found) => Err(Failure::new(
                 Code::Unsuitable,
@@ -133,9 +126,7 @@ struct Upload<'a> {
     engine: &'a Engine,
     repository: &'a Repository,
     spec: &'a UploadSpec,
-    progress: &'a Progress,
-    cancel: &'a Cancel,
-    id: Uuid,
+    context: &'a Context<'a>,
     started: Instant,
 }
 
@@ -145,24 +136,24 @@ impl Upload<'_> {
         let FoundVolume { volume, pool, mut warnings } = found;
         let lvm = &self.engine.lvm;
         let _lock = lvm.lock_volume(&volume.uuid)?;
-        self.cancel.check()?;
+        self.context.cancel.check()?;
         let pool = pool.ok_or_else(|| {
             let volume = volume.alias();
             let message = format!("{volume} is no thin volume; no thin snapshot of it can be made");
             Failure::new(Code::Unsuitable, message)
         })?;
         let limits = self.engine.settings.pool_limits;
-        self.progress.set_phase("making a snapshot");
-        let purpose = Purpose::Job { id: self.id.to_string() };
+        self.context.progress.set_phase("making a snapshot");
+        let purpose = Purpose::Job { id: self.context.id.clone() };
         let mut snapshot = lvm.create_snapshot(&volume, purpose, &limits)?;
         let taken_at = Timestamp::now();
 
         // Between here and `remove` nothing may return early, so that a snapshot which cannot be
         // removed is told of.
-        let watch = PoolWatch::start(lvm, &pool, limits, self.cancel);
+        let watch = PoolWatch::start(lvm, &pool, limits, &self.context.cancel);
         let report = self.read_snapshot(&mut snapshot, &volume, taken_at);
         drop(watch);
-        self.progress.set_phase("removing the snapshot");
+        self.context.progress.set_phase("removing the snapshot");
         let name = format!("{}/{}", volume.vg, snapshot.name());
         let removed = snapshot.remove().map_err(|error| {
             format!(
@@ -193,6 +184,7 @@ impl Upload<'_> {
         taken_at: Timestamp,
     ) -> Result<UploadReport> {
         let frozen = snapshot.created_in();
+        (self.context.reached)(Milestone::Prepared)?;
         let file = snapshot.open()?;
         let file = DirectFile::new(file)
             .map_err(|error| Failure::new(Code::Failed, format!("the snapshot: {error}")))?;
@@ -219,6 +211,7 @@ impl Upload<'_> {
         let opened = direct::open_source(&path)?;
         let _lock = lock_file(opened.file.try_clone().map_err(failed)?, &path)?;
         let file = DirectFile::new(opened.file).map_err(failed)?;
+        (self.context.reached)(Milestone::Prepared)?;
         self.store(Opened {
             file,
             source: self.source(name),
@@ -247,8 +240,9 @@ impl Upload<'_> {
         let domain = Domain(source.host.clone());
         let volume = VolumeKey(format!("{}/{identity}", source.host));
         let upload = self.repository.begin_upload(&domain, &volume, limits)?;
-        self.progress.set_total_bytes(file.size_bytes());
-        self.progress.set_phase("uploading");
+        (self.context.reached)(Milestone::InProgress)?;
+        self.context.progress.set_total_bytes(file.size_bytes());
+        self.context.progress.set_phase("uploading");
         let block_bytes = self.spec.block_bytes.map_or(BLOCK_BYTES_DEFAULT, |bytes| {
             // What does not fit is outside the format's bounds, which the repository names.
             u32::try_from(bytes).unwrap_or(u32::MAX)
@@ -258,8 +252,8 @@ impl Upload<'_> {
             block_bytes,
             &upload,
             &settings.limits,
-            self.progress,
-            self.cancel,
+            &self.context.progress,
+            &self.context.cancel,
         )?;
         warnings.extend(upload.warnings().iter().cloned());
         if upload.is_deduplication_limited() {
@@ -269,7 +263,7 @@ impl Upload<'_> {
                     .to_owned(),
             );
         }
-        self.progress.set_phase("committing");
+        self.context.progress.set_phase("committing");
         let manifest = upload.commit(ManifestDraft {
             source,
             created_at: taken_at,
@@ -288,7 +282,7 @@ impl Upload<'_> {
         }
         Ok(UploadReport {
             id: manifest.id,
-            job: self.id,
+            job: self.context.id.clone(),
             source: manifest.source.name,
             source_uuid: manifest.source.uuid,
             host: manifest.source.host,
@@ -299,7 +293,7 @@ impl Upload<'_> {
             new_bytes: manifest.new_bytes,
             stored_bytes: manifest.stored_bytes,
             seconds: self.started.elapsed().as_secs_f64(),
-            freeze_millis: frozen.as_millis(),
+            freeze_millis: u64::try_from(frozen.as_millis()).unwrap_or(u64::MAX),
             warnings,
         })
     }

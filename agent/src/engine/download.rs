@@ -4,15 +4,15 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thinmover_io::{AlignedBuffer, DirectFile};
 use thinmover_lvm::{Bytes, LvName, Target, direct};
 use thinmover_repository::{Manifest, ReadLimits, Repository};
-use uuid::Uuid;
 
 use super::choose::{self, Latest};
-use super::engine::{Engine, Found, FoundVolume, lock_file};
+use super::context::{Context, Milestone};
 use super::pool_watch::PoolWatch;
+use super::shared::{Engine, Found, FoundVolume, lock_file};
 use crate::failure::{Code, Failure, Result, chain};
 use crate::stream::{self, Cancel, Download, Progress};
 
@@ -39,12 +39,12 @@ pub(crate) enum Which {
 }
 
 /// What a download did.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DownloadReport {
     /// The backup's id.
     pub(crate) id: String,
-    pub(crate) job: Uuid,
+    pub(crate) job: String,
     pub(crate) source: String,
     pub(crate) target: String,
     pub(crate) total_bytes: u64,
@@ -69,15 +69,14 @@ impl Engine {
         &self,
         repository: &Repository,
         spec: &DownloadSpec,
-        progress: &Progress,
-        cancel: &Cancel,
+        context: &Context<'_>,
     ) -> Result<DownloadReport> {
-        let job = Job { engine: self, repository, spec, progress, cancel, started: Instant::now() };
-        progress.set_phase("preparing");
+        let job = Job { engine: self, repository, spec, context, started: Instant::now() };
+        context.progress.set_phase("preparing");
         if let Some(pool) = &spec.create_in_pool {
             return job.to_new_volume(pool);
         }
-        match self.find(&spec.target)? {
+        match self.find(&spec.target, &context.scope)? {
             Found::Volume(found) => job.to_volume(*found),
             Found::Path(path) => job.to_path(&path),
         }
@@ -88,8 +87,7 @@ struct Job<'a> {
     engine: &'a Engine,
     repository: &'a Repository,
     spec: &'a DownloadSpec,
-    progress: &'a Progress,
-    cancel: &'a Cancel,
+    context: &'a Context<'a>,
     started: Instant,
 }
 
@@ -115,6 +113,7 @@ impl Job<'_> {
             usage(format!("with --create the target is VG/LV, not `{}`", self.spec.target))
         })?;
         let name = LvName::new(name).map_err(|error| Failure::from_error(Code::Usage, &error))?;
+        self.context.scope.check_group(vg)?;
         let warnings = self.engine.recover()?;
         let inventory = lvm.inventory()?;
         let pool = inventory.find_pool(pool)?;
@@ -128,7 +127,7 @@ impl Job<'_> {
         }
         let size = Bytes(manifest.total_bytes);
         let target = lvm.create_target(pool, &name, size, &limits)?;
-        let watch = PoolWatch::start(lvm, pool, limits, self.cancel);
+        let watch = PoolWatch::start(lvm, pool, limits, &self.context.cancel);
         let report = self.write(&manifest, open(target.file()?)?, true, warnings);
         drop(watch);
         self.end(target, report)
@@ -142,7 +141,7 @@ impl Job<'_> {
         self.check_size(&manifest, volume.size)?;
         let target = lvm.open_target(&volume)?;
         let watch = pool.map(|pool| {
-            PoolWatch::start(lvm, &pool, self.engine.settings.pool_limits, self.cancel)
+            PoolWatch::start(lvm, &pool, self.engine.settings.pool_limits, &self.context.cancel)
         });
         let is_source = manifest.source.uuid.as_deref() == Some(volume.uuid.as_str());
         let report = open(target.file()?)
@@ -210,8 +209,9 @@ impl Job<'_> {
         is_source: bool,
         warnings: Vec<String>,
     ) -> Result<DownloadReport> {
-        self.progress.set_phase("looking at the target");
-        let blank = !self.spec.overwrite && is_blank(&file, self.progress, self.cancel)?;
+        self.context.progress.set_phase("looking at the target");
+        let blank =
+            !self.spec.overwrite && is_blank(&file, &self.context.progress, &self.context.cancel)?;
         if self.spec.dry_run {
             return Ok(self.report(manifest, blank, warnings));
         }
@@ -233,13 +233,16 @@ impl Job<'_> {
         blank: bool,
         warnings: Vec<String>,
     ) -> Result<DownloadReport> {
-        self.progress.set_phase("restoring");
-        self.progress.set_done_bytes(0);
-        self.progress.set_total_bytes(file.size_bytes());
+        (self.context.reached)(Milestone::Prepared)?;
+        self.context.progress.set_phase("restoring");
+        self.context.progress.set_done_bytes(0);
+        self.context.progress.set_total_bytes(file.size_bytes());
         let image = self.repository.image(manifest, ReadLimits::default())?;
         let download = Download { image: &image, target: &file, blank };
         let limits = &self.engine.settings.limits;
-        let done = stream::download(&download, limits, self.progress, self.cancel)?;
+        (self.context.reached)(Milestone::InProgress)?;
+        let done =
+            stream::download(&download, limits, &self.context.progress, &self.context.cancel)?;
         Ok(DownloadReport {
             written_bytes: done.written_bytes,
             discarded_bytes: done.discarded_bytes,
@@ -251,7 +254,7 @@ impl Job<'_> {
     fn report(&self, manifest: &Manifest, blank: bool, warnings: Vec<String>) -> DownloadReport {
         DownloadReport {
             id: manifest.id.clone(),
-            job: Uuid::new_v4(),
+            job: self.context.id.clone(),
             source: manifest.source.name.clone(),
             target: self.spec.target.clone(),
             total_bytes: manifest.total_bytes,

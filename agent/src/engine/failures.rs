@@ -84,7 +84,9 @@ fn repository_code(error: &RepositoryError) -> Code {
 impl From<Canceled> for Failure {
     fn from(canceled: Canceled) -> Self {
         match canceled {
-            Canceled::Asked { .. } => Self::from_error(Code::Canceled, &canceled),
+            Canceled::Asked { .. } | Canceled::Overdue => {
+                Self::from_error(Code::Canceled, &canceled)
+            }
             Canceled::PoolLimit { .. } => Self::from_error(Code::Guard, &canceled)
                 .hint("extend the pool or remove volumes, then try again"),
         }

@@ -5,11 +5,9 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
-use thinmover_lvm::{
-    Filesystem, Inventory, LvName, Lvm, LvmOptions, MountedSnapshot, OwnedSnapshot, Place, Pool,
-    Purpose, Volume, is_path,
-};
+use thinmover_lvm::{Inventory, Lvm, LvmOptions, Place, Pool, RecordProblem, Volume, is_path};
 
+use super::context::Scope;
 use super::last_backup::LastBackup;
 use crate::config::Settings;
 use crate::failure::{Code, Failure, Result, chain};
@@ -20,6 +18,14 @@ pub(crate) struct Engine {
     pub(super) settings: Settings,
     pub(super) host: Host,
     pub(super) lvm: Lvm,
+}
+
+/// What a recovery came to, a sentence each.
+pub(crate) struct Recovered {
+    pub(crate) done: Vec<String>,
+    pub(crate) left: Vec<String>,
+    /// Whether a newer version of thinmover left records here.
+    pub(crate) newer: bool,
 }
 
 /// What a SOURCE or TARGET stands for.
@@ -59,81 +65,63 @@ impl Engine {
         LastBackup::read(&self.settings.state_dir, volume).map(|last| last.backup)
     }
 
-    /// Puts back what processes that died left behind; every job on LVM begins with it. Returns
-    /// what could not be put back, as warnings.
-    pub(super) fn recover(&self) -> Result<Vec<String>> {
+    /// The settings it works by.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// This host.
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Puts back what processes that died left behind.
+    pub(crate) fn recovery(&self) -> Result<Recovered> {
         let recovery = self.lvm.recover()?;
         let left = recovery.left.iter().map(|left| format!("record {}: {}", left.record, left.why));
         let failed =
             recovery.failed.iter().map(|(what, error)| format!("{what} failed: {}", chain(error)));
         let unreadable = recovery.unreadable.iter().map(|problem| chain(problem));
-        Ok(left.chain(failed).chain(unreadable).collect())
+        Ok(Recovered {
+            left: left.chain(failed).chain(unreadable).collect(),
+            newer: recovery.unreadable.iter().any(RecordProblem::is_newer),
+            done: recovery.done,
+        })
+    }
+
+    /// As [`recovery`](Self::recovery); every job on LVM begins with it. Returns what could not be
+    /// put back, as warnings.
+    pub(super) fn recover(&self) -> Result<Vec<String>> {
+        Ok(self.recovery()?.left)
     }
 
     /// What a SOURCE or TARGET stands for. LVM is asked only where it can be meant: an image file
     /// needs no LVM on the host, and neither does a path where a new one is to be made. Where it
     /// is asked, recovery comes first.
-    pub(super) fn find(&self, spec: &str) -> Result<Found> {
+    ///
+    /// # Errors
+    /// `NotFound`, `Ambiguous`, and `NotAllowed` for what is not in `scope`.
+    pub(super) fn find(&self, spec: &str, scope: &Scope) -> Result<Found> {
         let path = Path::new(spec);
         let is_device = path.starts_with("/dev")
             || fs::metadata(path).is_ok_and(|found| found.file_type().is_block_device());
         if is_path(spec) && !is_device {
+            scope.check_path(spec)?;
             return Ok(Found::Path(path.to_owned()));
         }
         let warnings = self.recover()?;
         let inventory = self.lvm.inventory()?;
         Ok(match inventory.find_place(spec)? {
-            Place::Path(path) => Found::Path(path),
+            Place::Path(path) => {
+                scope.check_path(spec)?;
+                Found::Path(path)
+            }
             Place::Volume(volume) => {
+                scope.check_group(volume.vg.as_str())?;
                 let pool = volume.pool_uuid.as_ref().and_then(|uuid| inventory.pool(uuid)).cloned();
                 Found::Volume(Box::new(FoundVolume { volume: *volume, pool, warnings }))
             }
         })
-    }
-
-    /// Makes a snapshot that stays until it is deleted.
-    pub(crate) fn create_snapshot(&self, spec: &str, name: Option<&str>) -> Result<OwnedSnapshot> {
-        let name = name
-            .map(LvName::new)
-            .transpose()
-            .map_err(|error| Failure::from_error(Code::Usage, &error))?;
-        self.recover()?;
-        let inventory = self.lvm.inventory()?;
-        let origin = inventory.find_volume(spec)?;
-        let snapshot = self.lvm.create_snapshot(
-            origin,
-            Purpose::Operator { name },
-            &self.settings.pool_limits,
-        )?;
-        let uuid = snapshot.uuid().clone();
-        drop(snapshot);
-        self.snapshots()?.into_iter().find(|snapshot| snapshot.uuid == uuid).ok_or_else(|| {
-            Failure::new(Code::Failed, format!("the new snapshot of {spec} is gone already"))
-        })
-    }
-
-    /// The snapshots that thinmover made and that exist.
-    pub(crate) fn snapshots(&self) -> Result<Vec<OwnedSnapshot>> {
-        Ok(self.lvm.snapshots()?)
-    }
-
-    pub(crate) fn delete_snapshot(&self, spec: &str) -> Result<()> {
-        self.recover()?;
-        Ok(self.lvm.delete_snapshot(spec)?)
-    }
-
-    pub(crate) fn mount_snapshot(
-        &self,
-        spec: &str,
-        filesystem: Option<Filesystem>,
-    ) -> Result<MountedSnapshot> {
-        self.recover()?;
-        Ok(self.lvm.mount_snapshot(spec, filesystem)?)
-    }
-
-    pub(crate) fn unmount_snapshot(&self, spec: &str) -> Result<()> {
-        self.recover()?;
-        Ok(self.lvm.unmount_snapshot(spec)?)
     }
 }
 

@@ -2,11 +2,11 @@
 //! longer has it was rolled back or pruned behind our back, and the next upload says so.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+
+use crate::durable;
 
 /// The version of the file this build writes; a newer one is not read.
 const VERSION: u32 = 1;
@@ -44,15 +44,7 @@ impl LastBackup {
 
     /// Remembers it durably in place of what was remembered before.
     pub(super) fn write(&self, state_dir: &Path, volume: &str) -> std::io::Result<()> {
-        let path = path(state_dir, volume);
-        let folder = path.parent().ok_or(ErrorKind::InvalidInput)?;
-        fs::create_dir_all(folder)?;
-        let temporary = folder.join(format!(".{}", Uuid::new_v4()));
-        let mut file = fs::File::create_new(&temporary)?;
-        file.write_all(serde_json::to_string(self)?.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, &path)?;
-        fs::File::open(folder)?.sync_all()
+        durable::replace(&path(state_dir, volume), serde_json::to_string(self)?.as_bytes())
     }
 }
 

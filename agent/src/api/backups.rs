@@ -1,0 +1,148 @@
+//! `/v1/backups` and `/v1/repositories`
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::json;
+use thinmover_repository::Repository;
+
+use super::request::Request;
+use super::{Shared, ok};
+use crate::access::Right;
+use crate::engine::delete_backup;
+use crate::failure::{Code, Failure, Result};
+use crate::http::Answer;
+use crate::journal::{self, Event, Fields};
+use crate::repositories;
+use crate::views::{Backup, Backups, RepositoryStatus};
+
+/// Backups in one answer, unless the caller asks for fewer.
+const PAGE: u64 = 500;
+
+/// Configured repositories that were opened, since deriving a key from a passphrase is meant to
+/// take long.
+#[derive(Default)]
+pub(super) struct Repositories(Mutex<HashMap<String, Arc<Repository>>>);
+
+impl Repositories {
+    pub(super) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn open(&self, shared: &Shared, name: Option<&str>) -> Result<Arc<Repository>> {
+        if let Some(url) = name.filter(|name| repositories::is_url(name)) {
+            return Err(Failure::new(
+                Code::Usage,
+                format!("{url} is a URL; the agent lists configured repositories only"),
+            )
+            .hint("configure it under [repositories.NAME], or use the command line as root"));
+        }
+        let engine = shared.engine.get();
+        let url = repositories::locate(engine.settings(), name)?.url.to_owned();
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(repository) = open.get(&url) {
+            return Ok(Arc::clone(repository));
+        }
+        let repository = Arc::new(repositories::open(engine.settings(), name, None)?);
+        open.insert(url, Arc::clone(&repository));
+        Ok(repository)
+    }
+}
+
+pub(super) fn list(shared: &Shared, request: &Request) -> Result<Answer> {
+    request.caller.require(Right::Read, "listing backups")?;
+    let limit = request.number("limit")?.unwrap_or(PAGE).clamp(1, PAGE);
+    let repository = shared.repositories.open(shared, request.query("repository"))?;
+    let all = Backups::read(&repository, request.query("host"), request.query("source"))?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    ok(&page(all, request.query("continue"), limit)?)
+}
+
+/// The page after the backup `after`, which a page before ended with.
+fn page(mut all: Backups, after: Option<&str>, limit: usize) -> Result<Backups> {
+    if let Some(after) = after {
+        let last = all.backups.iter().position(|backup| backup.id == after).ok_or_else(|| {
+            Failure::new(Code::Gone, format!("backup {after} is not listed any more"))
+                .hint("list again, without `continue`")
+        })?;
+        all.backups.drain(..=last);
+    }
+    if all.backups.len() > limit {
+        all.backups.truncate(limit);
+        all.next = all.backups.last().map(|backup| backup.id.clone());
+    }
+    Ok(all)
+}
+
+pub(super) fn get(shared: &Shared, request: &Request, id: &str) -> Result<Answer> {
+    request.caller.require(Right::Read, "looking at a backup")?;
+    let repository = shared.repositories.open(shared, request.query("repository"))?;
+    ok(&Backup::new(&repository.backup(id)?))
+}
+
+/// By its whole id only: what is deleted is not guessed.
+pub(super) fn delete(shared: &Shared, request: &Request, id: &str) -> Result<Answer> {
+    request.caller.require(Right::Admin, "deleting a backup")?;
+    let repository = shared.repositories.open(shared, request.query("repository"))?;
+    let backup = repository.backup(id)?;
+    if backup.id != id {
+        return Err(Failure::new(
+            Code::Usage,
+            format!("{id} is the beginning of backup {}; deleting needs the whole id", backup.id),
+        ));
+    }
+    delete_backup(&repository, &backup, &shared.engine.get().settings().state_dir)?;
+    let url = repository.url();
+    let fields = Fields {
+        backup: Some(id),
+        repository: Some(&url),
+        volume: Some(&backup.source.name),
+        uid: Some(request.caller.uid()),
+        ..Fields::default()
+    };
+    let message =
+        format!("backup {id} of {} was deleted by {}", backup.source.name, request.caller);
+    journal::write(Event::BackupDeleted, &fields, message);
+    ok(&json!({ "id": id }))
+}
+
+pub(super) fn repository(shared: &Shared, request: &Request, name: &str) -> Result<Answer> {
+    request.caller.require(Right::Read, "looking at a repository")?;
+    let repository = shared.repositories.open(shared, Some(name))?;
+    ok(&RepositoryStatus::new(&repository)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backup(id: &str) -> Backup {
+        let document = json!({
+            "id": id, "source": "vg0/a", "sourceUuid": null, "host": "edge", "hostId": "h",
+            "createdAt": "2026-01-31T12:00:00Z", "mode": "block", "tier": "full", "reason": "",
+            "totalBytes": 0, "blockBytes": 0, "readBytes": 0, "newBytes": 0, "storedBytes": 0,
+            "labels": {},
+        });
+        serde_json::from_value(document).unwrap()
+    }
+
+    #[test]
+    fn pages_follow_one_another_without_gap_or_repeat() {
+        let all = || Backups {
+            backups: (0..5).map(|number| backup(&number.to_string())).collect(),
+            ..Backups::default()
+        };
+        let mut seen = Vec::new();
+        let mut next: Option<String> = None;
+        loop {
+            let page = page(all(), next.as_deref(), 2).unwrap();
+            seen.extend(page.backups.into_iter().map(|backup| backup.id));
+            next = page.next;
+            if next.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, ["0", "1", "2", "3", "4"]);
+        assert_eq!(page(all(), Some("gone"), 2).unwrap_err().code, Code::Gone);
+    }
+}
