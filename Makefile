@@ -2,6 +2,7 @@
 
 DESTDIR ?=
 PREFIX ?= /usr
+LIB = $(DESTDIR)$(PREFIX)/lib
 
 # Where rustup and `cargo install` put programs, for a shell that has not been told.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -31,6 +32,12 @@ lint: ## check formatting, clippy's lints and the policy on dependencies
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	cargo deny check bans licenses sources
 
-install: ## build the release and install it below DESTDIR
+install: ## build the release and install it below DESTDIR; nothing is enabled or started
 	cargo build --quiet --release --locked --package thinmover
-	install -D -m 755 target/release/thinmover $(DESTDIR)$(PREFIX)/bin/thinmover
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin target/release/thinmover
+	install -D -m 644 -t $(LIB)/systemd/system systemd/thinmover.socket systemd/*.service
+	sed -i 's|/usr/bin/thinmover|$(PREFIX)/bin/thinmover|' $(LIB)/systemd/system/thinmover*.service
+	$(if $(wildcard systemd/*.catalog),install -D -m 644 -t $(LIB)/systemd/catalog systemd/*.catalog)
+	install -D -m 644 -t $(LIB)/sysusers.d systemd/sysusers.d/thinmover.conf
+	install -D -m 644 -t $(LIB)/tmpfiles.d systemd/tmpfiles.d/thinmover.conf
+	install -D -m 644 -t $(LIB)/modules-load.d systemd/modules-load.d/thinmover.conf
