@@ -102,8 +102,6 @@ const FILES: &[(&str, u32, &str)] = &[
     ("etc/modprobe.d/guest.conf", 0o644, UNUSED_MODULES),
     // Instead of Debian's, which empties /tmp at boot.
     ("etc/tmpfiles.d/tmp.conf", 0o644, "d /tmp 1777 root root\nd /var/tmp 1777 root root\n"),
-    // The API's group, also where a test does without the packaged sysusers file.
-    ("usr/lib/sysusers.d/guest.conf", 0o644, "g thinmover -\n"),
 ];
 
 const FINISH: &str = include_str!("files/finish-image");

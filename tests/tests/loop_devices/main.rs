@@ -6,6 +6,8 @@
 //!
 //! `cargo test -p thinmover-tests --test loop_devices FILTER` runs some of them.
 
+mod agent;
+mod agent_kills;
 mod crash;
 mod fixtures;
 mod job;
@@ -14,6 +16,8 @@ mod job_refusals;
 mod lvm_guards;
 mod lvm_kills;
 mod main_job;
+mod sandbox;
+mod service;
 
 use std::process::ExitCode;
 
@@ -26,6 +30,9 @@ fn main() -> ExitCode {
             lvm_guards::trials(),
             lvm_kills::trials(),
             job_kills::trials(),
+            sandbox::trials(),
+            agent::trials(),
+            agent_kills::trials(),
         ]
         .into_iter()
         .flatten()

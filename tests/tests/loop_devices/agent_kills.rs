@@ -1,0 +1,92 @@
+//! The agent killed while a job runs: after systemd has started it again nothing is left, every
+//! listed backup is whole, and the job says how it ended.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Failed, Trial};
+use thinmover_tests::fixtures::{CRASH_BINARY, HostState, MIB, rounds, run};
+use thinmover_tests::loop_devices::KILLS;
+
+use crate::job::Host;
+use crate::service::{Service, can_run};
+
+/// Where the agent kills itself: a point on each stretch of the road.
+const POINTS: [&str; 10] = [
+    "file:replace:before",
+    "file:replace:after",
+    "record:write:before",
+    "record:write:after",
+    "lvm:lvcreate:before",
+    "lvm:lvcreate:after",
+    "store:put:outcome:before",
+    "store:put:outcome:after",
+    "lvm:lvremove:before",
+    "lvm:lvremove:after",
+];
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let ignored = !can_run();
+    [
+        Trial::test("an_agent_killed_at_a_named_point_leaves_nothing", named).with_kind(KILLS),
+        Trial::test("an_agent_killed_at_random_leaves_nothing", random),
+    ]
+    .map(|trial| trial.with_ignored_flag(ignored))
+    .into()
+}
+
+fn named() -> Result<(), Failed> {
+    let service = Service::new(Host::with_ext4());
+    let marker = service.host.thinmover.scratch().join("killed");
+    let binary = std::env::var(CRASH_BINARY)?;
+    let before = HostState::now();
+    for point in POINTS {
+        let marker = marker.display();
+        // The first agent dies at the point, the ones after it do not.
+        service.drop_in(&format!(
+            "ExecStart=\nExecStart=/bin/sh -c '[ -e {marker} ] && exec /usr/bin/thinmover agent; \
+             touch {marker}; exec env THINMOVER_CRASH_AT={point} {binary} agent'\nRestartSec=100ms"
+        ));
+        run("systemctl", &["stop", "thinmover.service"]);
+        run("systemctl", &["reset-failed", "thinmover.service"]);
+        fs::remove_file(Path::new(&marker.to_string())).ok();
+        service.host.write_file("file", MIB);
+        let submitted = service.run(&["backup", "create", &service.host.data.name, "--detach"]);
+        // Killed while it takes the job on record, it answers nobody.
+        if submitted.status == 0 {
+            let document: serde_json::Value = serde_json::from_str(&submitted.stdout)?;
+            let ended = service.end_of(document[0]["job"].as_str().unwrap());
+            assert_eq!(ended["phase"], "Failed", "{point}: {ended}");
+            assert_eq!(ended["reason"], "interrupted", "{point}: {ended}");
+        }
+        assert_eq!(service.property("NRestarts"), "1", "{point}");
+        service.assert_clean(&before, point);
+    }
+    service.verify_all();
+    Ok(())
+}
+
+fn random() -> Result<(), Failed> {
+    let service = Service::new(Host::with_ext4());
+    service.drop_in("RestartSec=100ms\nStartLimitIntervalSec=0");
+    let host = &service.host;
+    host.write_file("file", 16 * MIB);
+    let before = HostState::now();
+    let begun = Instant::now();
+    service.json(0, &["backup", "create", &host.data.name]);
+    let takes = begun.elapsed();
+    let count = rounds(4);
+    for round in 1..=count {
+        host.write_file("file", MIB);
+        let submitted = service.json(0, &["backup", "create", &host.data.name, "--detach"]);
+        std::thread::sleep(takes * round / (count + 1) + Duration::from_millis(u64::from(round)));
+        run("systemctl", &["kill", "--kill-whom=main", "-s", "KILL", "thinmover.service"]);
+        let ended = service.end_of(submitted[0]["job"].as_str().unwrap());
+        assert!(ended["phase"] == "Failed" || ended["phase"] == "Completed", "{round}: {ended}");
+        service.assert_clean(&before, &format!("round {round} of {count}"));
+    }
+    service.verify_all();
+    Ok(())
+}
