@@ -11,7 +11,7 @@ use thinmover_tests::fixtures::{CRASH_BINARY, HostState, MIB, rounds, run};
 use thinmover_tests::loop_devices::KILLS;
 
 use crate::job::Host;
-use crate::service::{Service, can_run};
+use crate::service::{Service, can_run, wait_until};
 
 /// Where the agent kills itself: a point on each stretch of the road.
 const POINTS: [&str; 10] = [
@@ -61,7 +61,7 @@ fn named() -> Result<(), Failed> {
             assert_eq!(ended["phase"], "Failed", "{point}: {ended}");
             assert_eq!(ended["reason"], "interrupted", "{point}: {ended}");
         }
-        assert_eq!(service.property("NRestarts"), "1", "{point}");
+        wait_until("systemd has started it again", || service.property("NRestarts") == "1");
         service.assert_clean(&before, point);
     }
     service.verify_all();
