@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use thinmover_io::IoEngine;
 use thinmover_repository::{Passphrase, Repository, open_store};
 
 use crate::config::Settings;
@@ -50,6 +51,7 @@ pub(crate) fn locate<'a>(settings: &'a Settings, repo: Option<&'a str>) -> Resul
 /// As [`locate`], `Usage` where there is no passphrase, and what the repository reports.
 pub(crate) fn open(
     settings: &Settings,
+    io: &IoEngine,
     repo: Option<&str>,
     passphrase: Option<Passphrase>,
 ) -> Result<Repository> {
@@ -62,5 +64,5 @@ pub(crate) fn open(
             )
         })?,
     };
-    Ok(Repository::open(open_store(location.url)?, &passphrase)?)
+    Ok(Repository::open(open_store(location.url, io)?, &passphrase)?)
 }

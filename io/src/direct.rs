@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use crate::{ALIGNMENT, size_bytes};
+use crate::size_bytes;
 
 /// An open file or block device whose reads and writes bypass the page cache when they can.
 ///
@@ -16,10 +17,13 @@ use crate::{ALIGNMENT, size_bytes};
 pub struct DirectFile {
     file: File,
     size_bytes: u64,
-    direct: bool,
+    direct: AtomicBool,
 }
 
 impl DirectFile {
+    /// The least that O_DIRECT transfers, in bytes: the smallest logical block of any disk.
+    pub(crate) const SECTOR_BYTES: usize = 512;
+
     /// Takes over `file` and turns O_DIRECT on. Where the filesystem refuses that (tmpfs, some
     /// network ones), or the size is no multiple of the sector so that the tail could not be
     /// written, it stays buffered; see [`is_direct`](Self::is_direct).
@@ -28,10 +32,9 @@ impl DirectFile {
     /// What lseek(2) and fcntl(2) report.
     pub fn new(file: File) -> io::Result<Self> {
         let size_bytes = size_bytes(&file)?;
-        let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
-        let direct = size_bytes.is_multiple_of(512)
-            && fcntl(&file, FcntlArg::F_SETFL(flags | OFlag::O_DIRECT)).is_ok();
-        Ok(Self { file, size_bytes, direct })
+        let direct =
+            size_bytes.is_multiple_of(Self::SECTOR_BYTES as u64) && set_direct(&file, true).is_ok();
+        Ok(Self { file, size_bytes, direct: AtomicBool::new(direct) })
     }
 
     /// Size in bytes when it was opened.
@@ -41,42 +44,29 @@ impl DirectFile {
 
     /// Whether the page cache is bypassed.
     pub fn is_direct(&self) -> bool {
-        self.direct
+        self.direct.load(Relaxed)
     }
 
-    /// Reads `length` bytes at `offset` (bytes) into the front of `buffer`. With direct I/O the
-    /// buffer's address and the offset must be multiples of the logical block size, as those of an
-    /// [`AlignedBuffer`] and offsets in multiples of [`ALIGNMENT`] are; the length need not be, but
-    /// the buffer must have room for it rounded up to [`ALIGNMENT`].
-    ///
-    /// # Errors
-    /// `UnexpectedEof` when the file ends first, else what pread(2) reports.
-    ///
-    /// [`AlignedBuffer`]: crate::AlignedBuffer
-    pub fn read_exact_at(&self, buffer: &mut [u8], length: usize, offset: u64) -> io::Result<()> {
-        debug_assert!(!self.direct || (buffer.as_ptr() as usize).is_multiple_of(ALIGNMENT));
-        let wanted = if self.direct { length.next_multiple_of(ALIGNMENT) } else { length };
-        let buffer = buffer.get_mut(..wanted).ok_or(io::ErrorKind::InvalidInput)?;
-        let mut filled = 0;
-        while filled < length {
-            match self.file.read_at(&mut buffer[filled..], offset + filled as u64) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+    /// Goes on through the page cache.
+    pub(crate) fn give_up_direct(&self) -> io::Result<()> {
+        set_direct(&self.file, false)?;
+        self.direct.store(false, Relaxed);
         Ok(())
     }
 
-    /// Writes all of `bytes` at `offset` (bytes), aligned as for
-    /// [`read_exact_at`](Self::read_exact_at), the length included.
-    ///
-    /// # Errors
-    /// What pwrite(2) reports.
-    pub fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        debug_assert!(!self.direct || (bytes.as_ptr() as usize).is_multiple_of(ALIGNMENT));
-        self.file.write_all_at(bytes, offset)
+    /// One pread(2).
+    pub(crate) fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(bytes, offset)
+    }
+
+    /// One pwrite(2).
+    pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.file.write_at(bytes, offset)
+    }
+
+    /// Another descriptor of the same open file.
+    pub(crate) fn duplicate(&self) -> io::Result<File> {
+        self.file.try_clone()
     }
 
     /// See [`crate::discard`].
@@ -96,46 +86,9 @@ impl DirectFile {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::AlignedBuffer;
-
-    #[test]
-    fn what_was_written_is_read_back() {
-        for size in [64 << 10, (64 << 10) + 100] {
-            let file = tempfile::tempfile_in(env!("CARGO_MANIFEST_DIR")).unwrap();
-            file.set_len(size).unwrap();
-            let file = DirectFile::new(file).unwrap();
-            assert_eq!(file.size_bytes(), size);
-            let mut buffer = AlignedBuffer::new(8192);
-            buffer.fill(9);
-            file.write_all_at(&buffer, 4096).unwrap();
-            buffer.fill(0);
-            file.read_exact_at(&mut buffer, 8192, 4096).unwrap();
-            assert!(buffer.iter().all(|&byte| byte == 9));
-        }
-    }
-
-    #[test]
-    fn an_unaligned_tail_can_be_read() {
-        for size in [8192 + 512, 8192 + 100] {
-            let file = tempfile::tempfile_in(env!("CARGO_MANIFEST_DIR")).unwrap();
-            file.write_all_at(&vec![5; size], 0).unwrap();
-            let file = DirectFile::new(file).unwrap();
-            let mut buffer = AlignedBuffer::new(4096);
-            file.read_exact_at(&mut buffer, size - 8192, 8192).unwrap();
-            assert!(buffer[..size - 8192].iter().all(|&byte| byte == 5));
-        }
-    }
-
-    #[test]
-    fn reading_past_the_end_is_an_error() {
-        let file = tempfile::tempfile().unwrap();
-        file.set_len(4096).unwrap();
-        let file = DirectFile::new(file).unwrap();
-        let mut buffer = AlignedBuffer::new(8192);
-        let error = file.read_exact_at(&mut buffer, 8192, 0).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-    }
+fn set_direct(file: &File, on: bool) -> io::Result<()> {
+    let mut flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
+    flags.set(OFlag::O_DIRECT, on);
+    fcntl(file, FcntlArg::F_SETFL(flags))?;
+    Ok(())
 }

@@ -17,8 +17,9 @@
 //! # let url = format!("file://{}/repository", dir.path().display());
 //! # let passphrase = Passphrase::new("secret");
 //! # let cost = PassphraseCost::WORTHLESS;
+//! # let io = thinmover_io::IoEngine::default();
 //! # let options = InitOptions { passphrase_cost: cost, ..InitOptions::default() };
-//! let repository = Repository::init(open_store(&url)?, &options, &passphrase)?;
+//! let repository = Repository::init(open_store(&url, &io)?, &options, &passphrase)?;
 //!
 //! let domain = Domain("host-1".into());
 //! let volume = VolumeKey("host-1/lv-uuid".into());

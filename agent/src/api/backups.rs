@@ -43,7 +43,7 @@ impl Repositories {
         if let Some(repository) = open.get(&url) {
             return Ok(Arc::clone(repository));
         }
-        let repository = Arc::new(repositories::open(engine.settings(), name, None)?);
+        let repository = Arc::new(repositories::open(engine.settings(), engine.io(), name, None)?);
         open.insert(url, Arc::clone(&repository));
         Ok(repository)
     }

@@ -24,7 +24,7 @@ pub(super) fn health(shared: &Shared, request: &Request) -> Result<Answer> {
     request.caller.require(Right::Read, "asking for the agent's health")?;
     let engine = shared.engine.get();
     let checks = vec![recovery(shared), configuration(&engine.settings().warnings), jobs(shared)];
-    ok(&Health::new(engine.settings(), shared.runner.line(), checks))
+    ok(&Health::new(engine.settings(), engine.io(), shared.runner.line(), checks))
 }
 
 fn recovery(shared: &Shared) -> Check {

@@ -13,7 +13,7 @@ use super::password;
 use super::progress::ProgressMode;
 use super::service::Service;
 use crate::config::{self, Settings};
-use crate::engine::Engine;
+use crate::engine::{Engine, io_engine};
 use crate::failure::Result;
 use crate::http::Client;
 use crate::repositories;
@@ -106,7 +106,7 @@ impl Invocation {
     /// As [`repository`](Self::repository).
     pub(super) fn open(&self, repo: Option<&str>) -> Result<Repository> {
         let location = repositories::locate(&self.settings, repo)?;
-        let store = thinmover_repository::open_store(location.url)?;
+        let store = thinmover_repository::open_store(location.url, &io_engine(&self.settings)?)?;
         let password_file = self.password_file.as_deref().or(location.password_file);
         Ok(Repository::open(store, &password::read(password_file)?)?)
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::invocation::Invocation;
 use super::output::{Done, Report};
 use super::service::get;
+use crate::engine::io_engine;
 use crate::failure::Result;
 use crate::views::{Health, Job, Jobs};
 
@@ -24,7 +25,8 @@ struct Status {
 pub(super) fn run(_: &Args, invocation: &Invocation) -> Result<Done> {
     let status = if invocation.standalone {
         let message = "standalone: no agent was asked".to_owned();
-        Status { health: Health::new(&invocation.settings, message, Vec::new()), jobs: Vec::new() }
+        let (settings, io) = (&invocation.settings, io_engine(&invocation.settings)?);
+        Status { health: Health::new(settings, &io, message, Vec::new()), jobs: Vec::new() }
     } else {
         let agent = invocation.agent();
         let health = get(&agent, "/v1/health")?;

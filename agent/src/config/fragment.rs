@@ -67,6 +67,8 @@ pub(super) struct PoolFragment {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DataPathFragment {
+    /// How volumes and packs are read and written.
+    pub(super) engine: Option<EngineChoice>,
     /// Threads that hash, compress and seal.
     #[serde(default, deserialize_with = "between::<_, _, 1, 64>")]
     pub(super) workers: Option<usize>,
@@ -76,6 +78,16 @@ pub(super) struct DataPathFragment {
     /// What the deduplication index may take, in bytes.
     #[serde(default, deserialize_with = "memory")]
     pub(super) index_memory: Option<usize>,
+}
+
+/// `data_path.engine`
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum EngineChoice {
+    /// io_uring where the kernel allows it, else blocking.
+    Auto,
+    IoUring,
+    Blocking,
 }
 
 /// `[lvm]`
@@ -181,6 +193,7 @@ impl PoolFragment {
 impl DataPathFragment {
     fn merge(self, over: Self) -> Self {
         Self {
+            engine: over.engine.or(self.engine),
             workers: over.workers.or(self.workers),
             buffer_memory: over.buffer_memory.or(self.buffer_memory),
             index_memory: over.index_memory.or(self.index_memory),

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::unistd::Gid;
+use thinmover_io::EngineKind;
 use thinmover_lvm::{Percent, PoolLimits};
 
 use super::accounts::Accounts;
-use super::fragment::{Fragment, JobsFragment, RepositoryFragment};
+use super::fragment::{EngineChoice, Fragment, JobsFragment, RepositoryFragment};
 use super::grants;
 use crate::access::Access;
 use crate::failure::{Code, Failure, Result};
@@ -25,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) default_repository: Option<String>,
     /// How full a thin pool may be for a job to start or go on.
     pub(crate) pool_limits: PoolLimits,
+    /// The I/O engine that is wanted; `None` leaves the choice to what the kernel allows.
+    pub(crate) io_engine: Option<EngineKind>,
     pub(crate) limits: Limits,
     /// What the deduplication index may take, in bytes.
     pub(crate) index_memory_bytes: usize,
@@ -91,6 +94,11 @@ impl Settings {
             pool_limits: PoolLimits {
                 data: pool.max_data_percent.map_or(defaults.data, Percent::new),
                 metadata: pool.max_metadata_percent.map_or(defaults.metadata, Percent::new),
+            },
+            io_engine: match data_path.engine {
+                None | Some(EngineChoice::Auto) => None,
+                Some(EngineChoice::IoUring) => Some(EngineKind::IoUring),
+                Some(EngineChoice::Blocking) => Some(EngineKind::Blocking),
             },
             limits: Limits::within(
                 data_path.buffer_memory.unwrap_or(32 << 20),
@@ -187,10 +195,11 @@ mod tests {
     #[test]
     fn what_is_said_is_what_holds() {
         let settings = settings(
-            "[pool]\nmax_data_percent = 70\n[data_path]\nindex_memory = \"8MiB\"\nworkers = 3\n\
+            "[pool]\nmax_data_percent = 70\n[data_path]\nengine = \"io_uring\"\nindex_memory = \"8MiB\"\nworkers = 3\n\
              [jobs]\nmax_running = 8\nkeep = 0\noperation_timeout = \"90m\"",
         );
         assert_eq!(settings.pool_limits.data, Percent::new(70));
+        assert_eq!(settings.io_engine, Some(EngineKind::IoUring));
         assert_eq!((settings.index_memory_bytes, settings.limits.workers), (8 << 20, 3));
         let operation_timeout = Some(Duration::from_secs(5400));
         assert_eq!(settings.jobs, JobSettings { max_running: 8, keep: 0, operation_timeout });

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use thinmover_io::{AlignedBuffer, DirectFile};
+use thinmover_io::{DirectFile, IoFile};
 use thinmover_lvm::{Bytes, LvName, Target, direct};
 use thinmover_repository::{Manifest, ReadLimits, Repository};
 
@@ -14,7 +14,7 @@ use super::context::{Context, Milestone};
 use super::pool_watch::PoolWatch;
 use super::shared::{Engine, Found, FoundVolume, lock_file};
 use crate::failure::{Code, Failure, Result, chain};
-use crate::stream::{self, Cancel, Download, Progress};
+use crate::stream::{self, Download};
 
 /// What is asked of a download.
 #[derive(Clone, Debug)]
@@ -128,7 +128,7 @@ impl Job<'_> {
         let size = Bytes(manifest.total_bytes);
         let target = lvm.create_target(pool, &name, size, &limits)?;
         let watch = PoolWatch::start(lvm, pool, limits, &self.context.cancel);
-        let report = self.write(&manifest, open(target.file()?)?, true, warnings);
+        let report = self.write(&manifest, self.open(target.file()?)?, true, warnings);
         drop(watch);
         self.end(target, report)
     }
@@ -144,7 +144,8 @@ impl Job<'_> {
             PoolWatch::start(lvm, &pool, self.engine.settings.pool_limits, &self.context.cancel)
         });
         let is_source = manifest.source.uuid.as_deref() == Some(volume.uuid.as_str());
-        let report = open(target.file()?)
+        let report = self
+            .open(target.file()?)
             .and_then(|file| self.overwrite(&manifest, file, is_source, warnings));
         drop(watch);
         self.end(target, report)
@@ -176,7 +177,7 @@ impl Job<'_> {
         let target = direct::open_target(&path, Bytes(manifest.total_bytes))?;
         self.check_size(&manifest, target.size())?;
         let _lock = lock_file(target.file()?, &path)?;
-        let file = open(target.file()?)?;
+        let file = self.open(target.file()?)?;
         let is_source = manifest.source.uuid.is_none()
             && manifest.source.name == identity
             && manifest.source.host == self.engine.host.id.to_string();
@@ -205,13 +206,12 @@ impl Job<'_> {
     fn overwrite(
         &self,
         manifest: &Manifest,
-        file: DirectFile,
+        file: IoFile,
         is_source: bool,
         warnings: Vec<String>,
     ) -> Result<DownloadReport> {
         self.context.progress.set_phase("looking at the target");
-        let blank =
-            !self.spec.overwrite && is_blank(&file, &self.context.progress, &self.context.cancel)?;
+        let blank = !self.spec.overwrite && self.is_blank(&file)?;
         if self.spec.dry_run {
             return Ok(self.report(manifest, blank, warnings));
         }
@@ -229,7 +229,7 @@ impl Job<'_> {
     fn write(
         &self,
         manifest: &Manifest,
-        file: DirectFile,
+        file: IoFile,
         blank: bool,
         warnings: Vec<String>,
     ) -> Result<DownloadReport> {
@@ -251,6 +251,18 @@ impl Job<'_> {
         })
     }
 
+    /// Takes over the target.
+    fn open(&self, file: File) -> Result<IoFile> {
+        DirectFile::new(file)
+            .and_then(|file| self.engine.io.open(file))
+            .map_err(|error| Failure::new(Code::Failed, format!("the target: {error}")))
+    }
+
+    fn is_blank(&self, file: &IoFile) -> Result<bool> {
+        let limits = &self.engine.settings.limits;
+        Ok(stream::is_blank(file, limits, &self.context.progress, &self.context.cancel)?)
+    }
+
     fn report(&self, manifest: &Manifest, blank: bool, warnings: Vec<String>) -> DownloadReport {
         DownloadReport {
             id: manifest.id.clone(),
@@ -267,29 +279,4 @@ impl Job<'_> {
             warnings,
         }
     }
-}
-
-fn open(file: File) -> Result<DirectFile> {
-    DirectFile::new(file)
-        .map_err(|error| Failure::new(Code::Failed, format!("the target: {error}")))
-}
-
-/// Whether the target holds nothing but zeroes; ends at the first byte that is none.
-fn is_blank(file: &DirectFile, progress: &Progress, cancel: &Cancel) -> Result<bool> {
-    const STEP_BYTES: usize = 4 << 20;
-    let mut buffer = AlignedBuffer::new(STEP_BYTES);
-    progress.set_total_bytes(file.size_bytes());
-    for offset in (0..file.size_bytes()).step_by(STEP_BYTES) {
-        cancel.check()?;
-        let length = usize::try_from(file.size_bytes() - offset)
-            .map_or(STEP_BYTES, |length| length.min(STEP_BYTES));
-        file.read_exact_at(&mut buffer, length, offset).map_err(|error| {
-            Failure::new(Code::Failed, format!("cannot read the target at {offset}: {error}"))
-        })?;
-        if !stream::is_hole(&buffer[..length]) {
-            return Ok(false);
-        }
-        progress.add_done_bytes(length as u64);
-    }
-    Ok(true)
 }

@@ -21,6 +21,6 @@ pub(crate) use context::{Context, Milestone, Scope};
 pub(crate) use current::CurrentEngine;
 pub(crate) use delete::delete_backup;
 pub(crate) use download::{DownloadReport, DownloadSpec, Which};
-pub(crate) use shared::Engine;
+pub(crate) use shared::{Engine, io_engine};
 pub(crate) use snapshots::Warned;
 pub(crate) use upload::{CopyMethod, UploadReport, UploadSpec};

@@ -5,6 +5,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
+use thinmover_io::IoEngine;
 use thinmover_lvm::{Inventory, Lvm, LvmOptions, Place, Pool, RecordProblem, Volume, is_path};
 
 use super::context::Scope;
@@ -18,6 +19,7 @@ pub(crate) struct Engine {
     pub(super) settings: Settings,
     pub(super) host: Host,
     pub(super) lvm: Lvm,
+    pub(super) io: IoEngine,
 }
 
 /// What a recovery came to, a sentence each.
@@ -52,7 +54,8 @@ impl Engine {
             state_dir: settings.state_dir.clone(),
             command_timeout: settings.lvm_command_timeout,
         });
-        Ok(Self { settings: settings.clone(), host: Host::load(&settings.state_dir)?, lvm })
+        let io = io_engine(settings)?;
+        Ok(Self { settings: settings.clone(), host: Host::load(&settings.state_dir)?, lvm, io })
     }
 
     /// The pools and volumes of this host.
@@ -68,6 +71,11 @@ impl Engine {
     /// The settings it works by.
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What reads and writes volumes and packs.
+    pub(crate) fn io(&self) -> &IoEngine {
+        &self.io
     }
 
     /// This host.
@@ -123,6 +131,17 @@ impl Engine {
             }
         })
     }
+}
+
+/// The I/O engine that is configured.
+///
+/// # Errors
+/// `Usage` where only io_uring is allowed and the kernel refuses it.
+pub(crate) fn io_engine(settings: &Settings) -> Result<IoEngine> {
+    IoEngine::new(settings.io_engine).map_err(|error| {
+        Failure::new(Code::Usage, format!("`data_path.engine` is \"io_uring\", but {error}"))
+            .hint("with \"auto\" the blocking engine takes its place")
+    })
 }
 
 /// Keeps other jobs away from an open file or device that is no LV, while the result lives. On a

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use thinmover_io::DirectFile;
+use thinmover_io::{DirectFile, IoFile};
 use thinmover_lvm::{Purpose, Snapshot, Volume, direct};
 use thinmover_repository::{
     BLOCK_BYTES_DEFAULT, Domain, ManifestDraft, Repository, Source, UploadLimits, VolumeKey,
@@ -71,7 +71,7 @@ const TIER_FULL: &str = "full";
 
 /// What is read, and what the backup says of it.
 struct Opened {
-    file: DirectFile,
+    file: IoFile,
     source: Source,
     /// When its content is from.
     taken_at: Timestamp,
@@ -187,6 +187,7 @@ impl Upload<'_> {
         (self.context.reached)(Milestone::Prepared)?;
         let file = snapshot.open()?;
         let file = DirectFile::new(file)
+            .and_then(|file| self.engine.io.open(file))
             .map_err(|error| Failure::new(Code::Failed, format!("the snapshot: {error}")))?;
         self.store(Opened {
             file,
@@ -210,7 +211,9 @@ impl Upload<'_> {
         })?;
         let opened = direct::open_source(&path)?;
         let _lock = lock_file(opened.file.try_clone().map_err(failed)?, &path)?;
-        let file = DirectFile::new(opened.file).map_err(failed)?;
+        let file = DirectFile::new(opened.file)
+            .and_then(|file| self.engine.io.open(file))
+            .map_err(failed)?;
         (self.context.reached)(Milestone::Prepared)?;
         self.store(Opened {
             file,

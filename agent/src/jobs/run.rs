@@ -56,7 +56,8 @@ fn execute(turn: Turn, engine: &Engine, table: &Table) -> Result<Report> {
     };
     context.progress.set_phase("opening the repository");
     let repository = turn.plan.repository.as_deref();
-    let repository = repositories::open(engine.settings(), repository, turn.passphrase)?;
+    let repository =
+        repositories::open(engine.settings(), engine.io(), repository, turn.passphrase)?;
     context.cancel.check()?;
     Ok(match &turn.plan.work {
         Work::Upload(spec) => {

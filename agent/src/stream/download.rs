@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use thinmover_io::{ALIGNMENT, DirectFile};
+use thinmover_io::{ALIGNMENT, IoFile};
 use thinmover_repository::{Id, Image, PackRead, Window};
 
 use super::writer::Writer;
@@ -18,7 +18,7 @@ const HOLE_STEP_BYTES: u64 = 16 << 20;
 pub(crate) struct Download<'a> {
     pub(crate) image: &'a Image,
     /// At least as large as the backup.
-    pub(crate) target: &'a DirectFile,
+    pub(crate) target: &'a IoFile,
     /// Whether the target is known to read as zeroes throughout, so that holes need nothing.
     pub(crate) blank: bool,
 }
@@ -79,16 +79,17 @@ pub(crate) fn download(
     cancel: &Cancel,
 ) -> Result<Downloaded, StreamError> {
     cancel.check()?;
-    let sync = || job.target.sync().map_err(|source| StreamError::Sync { source });
-    let mut writer = Writer::new(job, progress)?;
+    let sync = || job.target.direct().sync().map_err(|source| StreamError::Sync { source });
+    let mut total = Downloaded::default();
     if !job.blank {
+        let mut writer = Writer::new(job, progress)?;
         writer.clear(0, job.block_bytes().min(job.target.size_bytes()))?;
+        total.add(writer.finish()?);
         sync()?;
     }
 
     let failed = AtomicBool::new(false);
     let (to_writers, work) = bounded(limits.writers);
-    let mut total = Downloaded::default();
     let first_block = thread::scope(|scope| {
         let writers: Vec<_> = (0..limits.writers)
             .map(|_| {
@@ -109,10 +110,11 @@ pub(crate) fn download(
 
     sync()?;
     if let Some(first_block) = first_block {
+        let mut writer = Writer::new(job, progress)?;
         writer.restore(&first_block)?;
+        total.add(writer.finish()?);
         sync()?;
     }
-    total.add(writer.done());
     Ok(total)
 }
 
@@ -197,7 +199,7 @@ fn write(
             return Err(error);
         }
     }
-    Ok(writer.done())
+    writer.finish().inspect_err(|_| failed.store(true, Relaxed))
 }
 
 #[cfg(test)]

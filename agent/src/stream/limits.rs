@@ -8,11 +8,9 @@ use std::num::NonZeroUsize;
 pub(crate) struct Limits {
     /// Threads that hash, compress and seal, or open and verify.
     pub(crate) workers: usize,
-    /// Threads that wait for the source's disk.
-    pub(crate) readers: usize,
-    /// Threads that open, verify and write in a download: they wait for the disk in turn.
+    /// Threads that fetch, open and verify in a download: they wait for the repository in turn.
     pub(crate) writers: usize,
-    /// Buffers that circulate between readers and workers.
+    /// Buffers that circulate between the source and the workers; each may hold a read in flight.
     pub(crate) buffers: usize,
     /// Size of each in bytes: the unit of reads.
     pub(crate) buffer_bytes: usize,
@@ -28,13 +26,6 @@ impl Limits {
     pub(crate) fn within(memory_bytes: usize, workers: NonZeroUsize) -> Self {
         let buffer_bytes = 2 << 20;
         let buffers = (memory_bytes / buffer_bytes).clamp(2, 64);
-        Self {
-            workers: workers.get(),
-            readers: 4.min(buffers),
-            writers: 4,
-            buffers,
-            buffer_bytes,
-            window_blocks: 16 * 1024,
-        }
+        Self { workers: workers.get(), writers: 4, buffers, buffer_bytes, window_blocks: 16 * 1024 }
     }
 }

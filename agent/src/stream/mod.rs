@@ -1,15 +1,17 @@
 //! The data path: a volume's bytes into a repository, and back.
 //!
 //! ```text
-//! upload    ranges ─ readers ─ workers: hole? id, known?, compress, seal ─ packs
+//! upload    ranges ─ reads ─ workers: hole? id, known?, compress, seal ─ packs
 //!                                  └─ ids, put back in order ─ image tree
 //! download  image tree ─ pack ranges ─ writers: open, verify, merge ─ aligned writes
 //! ```
 //!
-//! It is handed open files and a repository and nothing else of the host: no path, no LVM. Stages
-//! are threads joined by bounded channels; what is in flight is bounded by [`Limits`], whatever the
-//! volume's size. The first error ends every stage, and every thread is joined before a call returns.
+//! It is handed open files and a repository and nothing else of the host: no path, no LVM. The I/O
+//! engine reads ahead and writes behind; the other stages are threads joined by bounded channels.
+//! What is in flight is bounded by [`Limits`], whatever the volume's size. The first error ends
+//! every stage, and every thread is joined before a call returns.
 
+mod blank;
 mod cancel;
 mod download;
 mod hole;
@@ -20,6 +22,7 @@ mod tests;
 mod upload;
 mod writer;
 
+pub(crate) use blank::is_blank;
 pub(crate) use cancel::{Cancel, Canceled};
 pub(crate) use download::{Download, download};
 pub(crate) use hole::is_hole;
@@ -27,6 +30,7 @@ pub(crate) use limits::Limits;
 pub(crate) use progress::Progress;
 pub(crate) use upload::upload;
 
+use thinmover_io::WriteFailed;
 use thinmover_repository::Error as RepositoryError;
 
 /// Why the data path stopped.
@@ -46,4 +50,11 @@ pub(crate) enum StreamError {
     Canceled(#[from] Canceled),
     #[error("a thread of the data path ended early without saying why")]
     Lost,
+}
+
+impl From<WriteFailed> for StreamError {
+    fn from(failed: WriteFailed) -> Self {
+        let WriteFailed { offset, length, source } = failed;
+        Self::Write { offset, length, source }
+    }
 }

@@ -6,10 +6,11 @@ use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use thinmover_io::DirectFile;
+use nix::errno::Errno;
+use thinmover_io::{DirectFile, EngineKind, Faults, IoEngine, IoFile};
 use thinmover_repository::{
-    Domain, InitOptions, ManifestDraft, Passphrase, PassphraseCost, ReadLimits, Repository, Source,
-    Upload, UploadLimits, VolumeKey, open_store,
+    Domain, InitOptions, Manifest, ManifestDraft, Passphrase, PassphraseCost, ReadLimits,
+    Repository, Source, Upload, UploadLimits, VolumeKey, open_store,
 };
 
 use super::{Cancel, Canceled, Download, Limits, Progress, StreamError};
@@ -18,14 +19,8 @@ use crate::stream::upload::Uploaded;
 const BLOCK_BYTES: u32 = 64 << 10;
 
 /// Few and small buffers, so that even small sources make the stages wait for each other.
-const LIMITS: Limits = Limits {
-    workers: 2,
-    readers: 4,
-    writers: 3,
-    buffers: 3,
-    buffer_bytes: 128 << 10,
-    window_blocks: 10,
-};
+const LIMITS: Limits =
+    Limits { workers: 2, writers: 3, buffers: 3, buffer_bytes: 128 << 10, window_blocks: 10 };
 
 struct World {
     folder: tempfile::TempDir,
@@ -39,8 +34,12 @@ impl World {
         let options =
             InitOptions { passphrase_cost: PassphraseCost::WORTHLESS, ..InitOptions::default() };
         let passphrase = Passphrase::new("secret");
-        let repository =
-            Repository::init(open_store(&url).unwrap(), &options, &passphrase).unwrap();
+        let repository = Repository::init(
+            open_store(&url, &IoEngine::default()).unwrap(),
+            &options,
+            &passphrase,
+        )
+        .unwrap();
         Self { folder, repository }
     }
 
@@ -56,9 +55,32 @@ impl World {
     }
 }
 
-fn upload(file: File, upload: &Upload, cancel: &Cancel) -> Result<Uploaded, StreamError> {
-    let source = DirectFile::new(file).unwrap();
-    super::upload(&source, BLOCK_BYTES, upload, &LIMITS, &Progress::default(), cancel)
+/// A disk that answers late, in pieces and in any order, and fails for good at some attempt.
+fn faulty(seed: u64, fails_at: u64) -> IoEngine {
+    IoEngine::faulty(Faults {
+        seed,
+        delay: Duration::from_micros(20),
+        longest_transfer: 64 << 10,
+        failing: fails_at..u64::MAX,
+        errno: Errno::EIO,
+    })
+}
+
+/// Those that work. Where the kernel refuses a ring, that is said and the others are tested.
+fn engines() -> Vec<IoEngine> {
+    let kinds = [EngineKind::Blocking, EngineKind::IoUring];
+    let real = kinds.into_iter().filter_map(|kind| {
+        IoEngine::new(Some(kind)).inspect_err(|error| eprintln!("not tested: {error}")).ok()
+    });
+    real.chain([faulty(1, u64::MAX)]).collect()
+}
+
+fn open(engine: &IoEngine, file: File) -> IoFile {
+    engine.open(DirectFile::new(file).unwrap()).unwrap()
+}
+
+fn upload(source: &IoFile, upload: &Upload, cancel: &Cancel) -> Result<Uploaded, StreamError> {
+    super::upload(source, BLOCK_BYTES, upload, &LIMITS, &Progress::default(), cancel)
 }
 
 /// Blocks of data, of holes and of what was there before, in an order that depends on `seed`.
@@ -75,39 +97,104 @@ fn content(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
+impl World {
+    /// Uploads `content` through `engine` and commits it.
+    fn back_up(&self, engine: &IoEngine, content: &[u8]) -> Manifest {
+        let session = self.begin();
+        let source = open(engine, self.file("source", content));
+        let stored = upload(&source, &session, &Cancel::default()).unwrap();
+        assert_eq!(stored.read_bytes, content.len() as u64);
+        let draft = ManifestDraft {
+            source: Source { name: "volume".into(), ..Source::default() },
+            created_at: Timestamp::now(),
+            tier: "full".into(),
+            reason: "test".into(),
+            image: stored.image,
+            mapped: None,
+            read_bytes: stored.read_bytes,
+            labels: Default::default(),
+            ttl: None,
+            previous: None,
+        };
+        session.commit(draft).unwrap()
+    }
+
+    /// Restores over `old` through `engine`; what is there afterwards.
+    fn restore(
+        &self,
+        engine: &IoEngine,
+        manifest: &Manifest,
+        old: &[u8],
+    ) -> Result<Vec<u8>, StreamError> {
+        let image = self.repository.image(manifest, ReadLimits::default()).unwrap();
+        let target = open(engine, self.file("target", old));
+        let blank = super::is_hole(old);
+        let (progress, cancel) = (Progress::default(), Cancel::default());
+        let job = Download { image: &image, target: &target, blank };
+        super::download(&job, &LIMITS, &progress, &cancel)?;
+        Ok(std::fs::read(self.folder.path().join("target")).unwrap())
+    }
+}
+
 #[test]
-fn what_went_in_comes_out_over_whatever_was_there() {
-    let world = World::new();
-    for (seed, length) in (1..).zip([1, 4096, 65_537, 3_000_000, 9_000_001]) {
-        let before = content(seed, length);
-        let session = world.begin();
-        let stored = upload(world.file("source", &before), &session, &Cancel::default()).unwrap();
-        assert_eq!(stored.read_bytes, length as u64);
-        let manifest = session
-            .commit(ManifestDraft {
-                source: Source { name: "volume".into(), ..Source::default() },
-                created_at: Timestamp::now(),
-                tier: "full".into(),
-                reason: "test".into(),
-                image: stored.image,
-                mapped: None,
-                read_bytes: stored.read_bytes,
-                labels: Default::default(),
-                ttl: None,
-                previous: None,
-            })
-            .unwrap();
-        let image = world.repository.image(&manifest, ReadLimits::default()).unwrap();
-        for (name, old, blank) in
-            [("blank", vec![0; length + 5000], true), ("old", vec![9; length + 5000], false)]
-        {
-            let target = DirectFile::new(world.file(name, &old)).unwrap();
-            let job = Download { image: &image, target: &target, blank };
-            super::download(&job, &LIMITS, &Progress::default(), &Cancel::default()).unwrap();
-            let after = std::fs::read(world.folder.path().join(name)).unwrap();
-            assert!(after[..length] == before, "{name} of {length}");
-            assert!(super::is_hole(&after[length..]), "{name} of {length}");
+fn what_went_in_comes_out_over_whatever_was_there_whatever_the_engine() {
+    for engine in engines() {
+        let world = World::new();
+        for (seed, length) in (1..).zip([1, 4096, 65_537, 3_000_000, 9_000_001]) {
+            let before = content(seed, length);
+            let manifest = world.back_up(&engine, &before);
+            for old in [0, 9] {
+                let after = world.restore(&engine, &manifest, &vec![old; length + 5000]).unwrap();
+                assert!(after[..length] == before, "{engine:?}, {length} bytes over {old}");
+                assert!(super::is_hole(&after[length..]), "{engine:?}, {length} bytes over {old}");
+            }
         }
+    }
+}
+
+#[test]
+fn the_image_does_not_depend_on_the_engine() {
+    let world = World::new();
+    let content = content(7, 5_000_000);
+    let images: Vec<_> = engines()
+        .iter()
+        .map(|engine| world.back_up(engine, &content).image_root().unwrap())
+        .collect();
+    assert!(images.windows(2).all(|two| two[0] == two[1]));
+}
+
+#[test]
+fn one_byte_anywhere_makes_a_target_not_blank() {
+    let world = World::new();
+    let is_blank = |engine: &IoEngine, content: &[u8]| {
+        let file = open(engine, world.file("target", content));
+        super::is_blank(&file, &LIMITS, &Progress::default(), &Cancel::default()).unwrap()
+    };
+    for engine in engines() {
+        for length in [0, 1, 4096, 1 << 20, 3_000_001] {
+            let mut content = vec![0; length];
+            assert!(is_blank(&engine, &content), "{engine:?}, {length} bytes");
+            if let Some(last) = content.last_mut() {
+                *last = 1;
+                assert!(!is_blank(&engine, &content), "{engine:?}, {length} bytes");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_fails_ends_an_upload_and_a_download() {
+    let world = World::new();
+    let content = content(3, 4 << 20);
+    let manifest = world.back_up(&IoEngine::default(), &content);
+    let blank = vec![0; content.len()];
+    for fails_at in [0, 1, 17] {
+        let source = open(&faulty(fails_at, fails_at), world.file("source", &content));
+        let error = upload(&source, &world.begin(), &Cancel::default()).unwrap_err();
+        assert!(matches!(error, StreamError::Read { .. }), "{error:?}");
+        let restored = world.restore(&faulty(fails_at, fails_at), &manifest, &blank);
+        let error = restored.map(|bytes| bytes.len()).unwrap_err();
+        assert!(matches!(error, StreamError::Write { .. }), "{error:?}");
     }
 }
 
@@ -129,7 +216,7 @@ fn a_source_that_ends_early_ends_the_upload() {
     never_hangs(move || {
         let file = world.file("source", &content(1, 4 << 20));
         let shrunk = file.try_clone().unwrap();
-        let source = DirectFile::new(file).unwrap();
+        let source = open(&IoEngine::default(), file);
         shrunk.set_len(1 << 20).unwrap();
         let session = world.begin();
         let (progress, cancel) = (Progress::default(), Cancel::default());
@@ -150,7 +237,8 @@ fn a_canceled_upload_ends() {
             thread::sleep(Duration::from_millis(5));
             canceled.cancel(Canceled::Asked { by: "test".into() });
         });
-        let error = upload(file, &world.begin(), &cancel);
+        let source = open(&IoEngine::default(), file);
+        let error = upload(&source, &world.begin(), &cancel);
         assert!(matches!(error, Err(StreamError::Canceled(_))), "{error:?}");
         soon.join().unwrap();
     });
@@ -168,7 +256,8 @@ fn a_store_that_fails_ends_the_upload() {
         let moved = world.folder.path().join("moved");
         std::fs::rename(&domain, &moved).unwrap();
         std::fs::write(&domain, "no folder").unwrap();
-        let error = upload(world.file("source", &bytes), &session, &Cancel::default());
+        let source = open(&IoEngine::default(), world.file("source", &bytes));
+        let error = upload(&source, &session, &Cancel::default());
         assert!(matches!(error, Err(StreamError::Repository(_))), "{error:?}");
         std::fs::remove_file(&domain).unwrap();
         std::fs::rename(&moved, &domain).unwrap();

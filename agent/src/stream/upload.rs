@@ -1,15 +1,14 @@
-//! The way into the repository: ranges of the source are read by a few threads, cut into image
+//! The way into the repository: ranges of the source are read ahead by the I/O engine, cut into image
 //! blocks and stored by a fixed set of workers, and their ids put back in order into the image tree.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use thinmover_io::{BufferPool, DirectFile, PooledBuffer};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use thinmover_io::{BufferPool, Completion, IoFile, Request};
 use thinmover_repository::{Id, ImageBuilder, ImageRoot, Upload};
 
-use super::{Cancel, Limits, Progress, StreamError, is_hole};
+use super::{Cancel, Canceled, Limits, Progress, StreamError, is_hole};
 
 /// What an upload did.
 #[derive(Debug)]
@@ -29,14 +28,10 @@ struct Range {
     length: usize,
 }
 
-struct ReadRange {
-    range: Range,
-    buffer: PooledBuffer,
-}
-
 /// The ids of one range's image blocks in order.
 struct StoredRange {
-    range: Range,
+    sequence: u64,
+    length: usize,
     ids: Vec<Id>,
 }
 
@@ -48,7 +43,7 @@ type Report = Result<StoredRange, StreamError>;
 /// # Errors
 /// The first that any stage meets; nothing is listed then.
 pub(crate) fn upload(
-    source: &DirectFile,
+    source: &IoFile,
     block_bytes: u32,
     upload: &Upload,
     limits: &Limits,
@@ -59,7 +54,6 @@ pub(crate) fn upload(
     let block_bytes = block_bytes as usize;
     let range_bytes = limits.buffer_bytes.max(block_bytes);
     let pool = BufferPool::new(limits.buffers, range_bytes);
-    let ranges = Mutex::new(ranges(source.size_bytes(), range_bytes));
 
     // A range is planned only with one of these in hand, and it comes back once the range's ids
     // are in the tree: that bounds how far the stages may run ahead of a slow range.
@@ -68,37 +62,35 @@ pub(crate) fn upload(
     for _ in 0..ahead {
         let _ = permit_back.send(());
     }
-    let (to_workers, work) = bounded(limits.buffers);
+    // Bounded by the pool: each completion holds one of its buffers.
+    let (to_workers, work) = unbounded();
     let (reports, reported) = bounded(ahead);
 
     thread::scope(|scope| {
-        for _ in 0..limits.readers {
-            let (permits, to_workers, reports) =
-                (permits.clone(), to_workers.clone(), reports.clone());
-            let (ranges, pool) = (&ranges, &pool);
-            scope.spawn(move || {
-                if let Err(error) = read(source, ranges, pool, &permits, &to_workers, cancel) {
-                    let _ = reports.send(Err(error));
-                }
-            });
-        }
+        let plan = ranges(source.size_bytes(), range_bytes);
+        let failed = reports.clone();
+        scope.spawn(move || {
+            if let Err(canceled) = read(source, plan, &pool, &permits, &to_workers, cancel) {
+                let _ = failed.send(Err(canceled.into()));
+            }
+        });
         for _ in 0..limits.workers {
             let (work, reports) = (work.clone(), reports.clone());
             scope.spawn(move || {
                 if let Err(error) = store(upload, block_bytes, &work, &reports) {
                     let _ = reports.send(Err(error));
                 }
-                // After an error the readers may wait for buffers that are still queued here.
+                // After an error the reader may wait for buffers that are still queued here.
                 work.iter().for_each(drop);
             });
         }
         // The stages end when the channels do: keep no end of one that belongs to a thread.
-        drop((permits, to_workers, work, reports));
+        drop((work, reports));
         assemble(source.size_bytes(), builder, reported, permit_back, progress)
     })
 }
 
-fn ranges(size_bytes: u64, range_bytes: usize) -> impl Iterator<Item = Range> + Send {
+fn ranges(size_bytes: u64, range_bytes: usize) -> impl Iterator<Item = Range> {
     (0..size_bytes).step_by(range_bytes).zip(0..).map(move |(offset, sequence)| Range {
         sequence,
         offset,
@@ -106,25 +98,20 @@ fn ranges(size_bytes: u64, range_bytes: usize) -> impl Iterator<Item = Range> + 
     })
 }
 
+/// Keeps as many reads in flight as there are buffers.
 fn read(
-    source: &DirectFile,
-    ranges: &Mutex<impl Iterator<Item = Range>>,
+    source: &IoFile,
+    mut ranges: impl Iterator<Item = Range>,
     pool: &BufferPool,
     permits: &Receiver<()>,
-    to_workers: &Sender<ReadRange>,
+    to_workers: &Sender<Completion>,
     cancel: &Cancel,
-) -> Result<(), StreamError> {
+) -> Result<(), Canceled> {
     while permits.recv().is_ok() {
         cancel.check()?;
-        let next = ranges.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let Some(range) = next else { break };
-        let mut buffer = pool.take();
-        source.read_exact_at(&mut buffer, range.length, range.offset).map_err(|source| {
-            StreamError::Read { offset: range.offset, length: range.length, source }
-        })?;
-        if to_workers.send(ReadRange { range, buffer }).is_err() {
-            break;
-        }
+        let Some(Range { sequence, offset, length }) = ranges.next() else { break };
+        let request = Request { tag: sequence, offset, length, buffer: pool.take() };
+        source.read(request, to_workers);
     }
     Ok(())
 }
@@ -132,17 +119,18 @@ fn read(
 fn store(
     upload: &Upload,
     block_bytes: usize,
-    work: &Receiver<ReadRange>,
+    work: &Receiver<Completion>,
     reports: &Sender<Report>,
 ) -> Result<(), StreamError> {
     let mut packer = upload.packer()?;
-    for ReadRange { range, buffer } in work {
-        let mut ids = Vec::with_capacity(range.length.div_ceil(block_bytes));
-        for block in buffer[..range.length].chunks(block_bytes) {
+    for Completion { tag: sequence, offset, length, buffer, result } in work {
+        result.map_err(|source| StreamError::Read { offset, length, source })?;
+        let mut ids = Vec::with_capacity(length.div_ceil(block_bytes));
+        for block in buffer[..length].chunks(block_bytes) {
             ids.push(if is_hole(block) { Id::HOLE } else { packer.store_block(block)?.id });
         }
         drop(buffer);
-        if reports.send(Ok(StoredRange { range, ids })).is_err() {
+        if reports.send(Ok(StoredRange { sequence, length, ids })).is_err() {
             return Ok(());
         }
     }
@@ -162,12 +150,12 @@ fn assemble(
     let (mut next, mut read_bytes) = (0, 0);
     for report in reported {
         let report = report?;
-        early.insert(report.range.sequence, report);
-        while let Some(StoredRange { range, ids }) = early.remove(&next) {
+        early.insert(report.sequence, report);
+        while let Some(StoredRange { length, ids, .. }) = early.remove(&next) {
             ids.into_iter().try_for_each(|id| builder.push(id))?;
             next += 1;
-            read_bytes += range.length as u64;
-            progress.add_done_bytes(range.length as u64);
+            read_bytes += length as u64;
+            progress.add_done_bytes(length as u64);
             let _ = permit_back.try_send(());
         }
     }

@@ -1,7 +1,7 @@
 //! One writer of a download: opens and verifies what a range of a pack holds, and writes neighbours
 //! together; clears holes.
 
-use thinmover_io::{ALIGNMENT, AlignedBuffer};
+use thinmover_io::{ALIGNMENT, BufferPool, PooledBuffer, WriteBehind};
 use thinmover_repository::{Opener, PackRead};
 
 use super::download::{Download, Downloaded};
@@ -10,12 +10,18 @@ use super::{Progress, StreamError, is_hole};
 /// Neighbouring image blocks are merged into writes of up to this many bytes.
 const WRITE_BYTES: usize = 1 << 20;
 
+/// Writes that one writer has in flight while it opens what comes next.
+const DEPTH: usize = 2;
+
 /// Writes to the target of one download and counts what it did.
 pub(super) struct Writer<'a> {
     job: &'a Download<'a>,
     progress: &'a Progress,
     done: Downloaded,
-    buffer: AlignedBuffer,
+    behind: WriteBehind,
+    /// What is read to see whether it is zeroes already: one buffer.
+    probe: BufferPool,
+    buffer: PooledBuffer,
     /// Where on the target the buffer's first byte belongs, in bytes.
     offset: u64,
     /// How much of the buffer is to be written, in bytes.
@@ -29,11 +35,14 @@ pub(super) struct Writer<'a> {
 impl<'a> Writer<'a> {
     pub(super) fn new(job: &'a Download<'a>, progress: &'a Progress) -> Result<Self, StreamError> {
         let block_bytes = usize::try_from(job.block_bytes()).unwrap_or(WRITE_BYTES);
+        let behind = WriteBehind::new(DEPTH, WRITE_BYTES.max(block_bytes));
         Ok(Self {
             job,
             progress,
             done: Downloaded::default(),
-            buffer: AlignedBuffer::new(WRITE_BYTES.max(block_bytes)),
+            buffer: behind.buffer(),
+            behind,
+            probe: BufferPool::new(1, WRITE_BYTES),
             offset: 0,
             filled: 0,
             opener: job.image.opener()?,
@@ -42,9 +51,10 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// What was done so far.
-    pub(super) fn done(self) -> Downloaded {
-        self.done
+    /// Returns once everything is written, though not durable: what was done.
+    pub(super) fn finish(mut self) -> Result<Downloaded, StreamError> {
+        self.behind.finish()?;
+        Ok(self.done)
     }
 
     /// Writes the image blocks that `read` holds.
@@ -85,15 +95,15 @@ impl<'a> Writer<'a> {
 
     fn flush(&mut self) -> Result<(), StreamError> {
         let (offset, filled) = (self.offset, std::mem::take(&mut self.filled));
+        if filled == 0 {
+            return Ok(());
+        }
         // Only the image's tail can need it; see `Download::padded_end`.
         let room = self.job.target.size_bytes() - offset;
         let room = usize::try_from(room).unwrap_or(usize::MAX);
         let length = filled.next_multiple_of(ALIGNMENT).min(room);
         self.buffer[filled..length].fill(0);
-        self.job
-            .target
-            .write_all_at(&self.buffer[..length], offset)
-            .map_err(|source| StreamError::Write { offset, length, source })?;
+        self.behind.write(self.job.target, &mut self.buffer, length, offset)?;
         self.done.written_bytes += length as u64;
         Ok(())
     }
@@ -102,7 +112,7 @@ impl<'a> Writer<'a> {
     /// part, then zeroes where it did.
     pub(super) fn clear(&mut self, offset: u64, length: u64) -> Result<(), StreamError> {
         if !self.job.blank {
-            if self.job.target.discard(offset, length).is_ok() {
+            if self.job.target.direct().discard(offset, length).is_ok() {
                 self.done.discarded_bytes += length;
             }
             let end = offset + length;
@@ -115,15 +125,17 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Handles as much of the range as the buffer holds and returns how much that was.
+    /// Handles as much of the range as a buffer holds and returns how much that was.
     fn write_zeroes_where_needed(&mut self, at: u64, left: u64) -> Result<usize, StreamError> {
-        let length = usize::try_from(left).map_or(self.buffer.len(), |l| l.min(self.buffer.len()));
-        self.job
+        let buffer = self.probe.take();
+        let length = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let buffer = self
+            .job
             .target
-            .read_exact_at(&mut self.buffer, length, at)
+            .read_now(buffer, length, at)
             .map_err(|source| StreamError::Read { offset: at, length, source })?;
         self.done.read_bytes += length as u64;
-        if !is_hole(&self.buffer[..length]) {
+        if !is_hole(&buffer[..length]) {
             self.buffer[..length].fill(0);
             (self.offset, self.filled) = (at, length);
             self.flush()?;

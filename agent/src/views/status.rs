@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use thinmover_io::IoEngine;
+
 use crate::config::Settings;
 
 /// The answer of `/v1/health`.
@@ -40,7 +42,12 @@ pub(crate) struct RepositoryName {
 
 impl Health {
     /// Without jobs: what holds of this build and these settings.
-    pub(crate) fn new(settings: &Settings, message: String, checks: Vec<Check>) -> Self {
+    pub(crate) fn new(
+        settings: &Settings,
+        io: &IoEngine,
+        message: String,
+        checks: Vec<Check>,
+    ) -> Self {
         let repositories = settings.repositories.iter().map(|(name, repository)| RepositoryName {
             name: name.clone(),
             url: repository.url.clone(),
@@ -49,8 +56,8 @@ impl Health {
         Self {
             ok: checks.iter().all(|check| check.ok),
             version: env!("CARGO_PKG_VERSION").into(),
-            engine: "blocking".into(),
-            engine_reason: "this build has no other".into(),
+            engine: io.name().into(),
+            engine_reason: io.reason().into(),
             message,
             checks,
             repositories: repositories.collect(),

@@ -8,6 +8,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use thinmover_io::IoEngine;
+
 use super::error::kind_of;
 use super::key::{is_valid_key, is_valid_prefix};
 use super::ranges::read_range;
@@ -19,14 +21,16 @@ use super::{Creation, ListEntry, ObjectWriter, Store, StoreError, StoreErrorKind
 #[derive(Debug)]
 pub struct DirectoryStore {
     root: PathBuf,
+    io: IoEngine,
     /// Directories whose own entry is known to be durable. A handful for each domain.
     durable: Mutex<HashSet<PathBuf>>,
 }
 
 impl DirectoryStore {
-    /// A store below `root`, an absolute path whose parent exists. Touches nothing.
-    pub fn new(root: PathBuf) -> Self {
-        Self { root, durable: Mutex::default() }
+    /// A store below `root`, an absolute path whose parent exists. Touches nothing. Large
+    /// objects are written by `io`.
+    pub fn new(root: PathBuf, io: IoEngine) -> Self {
+        Self { root, io, durable: Mutex::default() }
     }
 
     fn path(&self, action: &'static str, key: &str) -> StoreResult<PathBuf> {
@@ -173,7 +177,8 @@ impl Store for DirectoryStore {
 
     fn writer(&self, key: &str, expected_bytes: u64) -> StoreResult<Box<dyn ObjectWriter>> {
         let (unnamed, name) = self.begin(key)?;
-        let stream = StreamWriter::new(unnamed, expected_bytes).map_err(self.io("create", key))?;
+        let stream =
+            StreamWriter::new(unnamed, &self.io, expected_bytes).map_err(self.io("create", key))?;
         Ok(Box::new(DirectoryWriter {
             root: self.root.clone(),
             key: key.to_owned(),

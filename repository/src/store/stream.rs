@@ -6,28 +6,36 @@ use std::io;
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
-use thinmover_io::{ALIGNMENT, AlignedBuffer, DirectFile};
+use thinmover_io::{ALIGNMENT, DirectFile, IoEngine, IoFile, PooledBuffer, WriteBehind};
 
 use super::unnamed::UnnamedFile;
 
 /// One write request; large enough that the request's own cost does not count.
 const STAGING_BYTES: usize = 1 << 20;
+/// Writes in flight while the next buffer is filled.
+const DEPTH: usize = 2;
 
-/// Appends to an unnamed file through an aligned buffer.
+/// Appends to an unnamed file through aligned buffers.
 pub(super) struct StreamWriter {
     unnamed: UnnamedFile,
-    direct: DirectFile,
-    staging: AlignedBuffer,
+    file: IoFile,
+    behind: WriteBehind,
+    staging: PooledBuffer,
     staged: usize,
     written: u64,
 }
 
 impl StreamWriter {
-    pub(super) fn new(unnamed: UnnamedFile, expected_bytes: u64) -> io::Result<Self> {
+    pub(super) fn new(
+        unnamed: UnnamedFile,
+        io: &IoEngine,
+        expected_bytes: u64,
+    ) -> io::Result<Self> {
         reserve(unnamed.file(), expected_bytes)?;
-        let direct = DirectFile::new(unnamed.file().try_clone()?)?;
-        let staging = AlignedBuffer::new(STAGING_BYTES);
-        Ok(Self { unnamed, direct, staging, staged: 0, written: 0 })
+        let file = io.open(DirectFile::new(unnamed.file().try_clone()?)?)?;
+        let behind = WriteBehind::new(DEPTH, STAGING_BYTES);
+        let staging = behind.buffer();
+        Ok(Self { unnamed, file, behind, staging, staged: 0, written: 0 })
     }
 
     pub(super) fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
@@ -38,9 +46,7 @@ impl StreamWriter {
             self.staged += take;
             bytes = later;
             if self.staged == self.staging.len() {
-                self.direct.write_all_at(&self.staging, self.written)?;
-                self.written += self.staged as u64;
-                self.staged = 0;
+                self.flush(self.staged)?;
             }
         }
         Ok(())
@@ -53,10 +59,19 @@ impl StreamWriter {
             // Whole units of zero-padded bytes; the length below cuts the padding off.
             let padded = self.staged.next_multiple_of(ALIGNMENT);
             self.staging[self.staged..padded].fill(0);
-            self.direct.write_all_at(&self.staging[..padded], self.written)?;
+            self.flush(padded)?;
         }
+        self.behind.finish().map_err(|failed| failed.source)?;
         self.unnamed.file().set_len(length)?;
         Ok(self.unnamed)
+    }
+
+    fn flush(&mut self, length: usize) -> io::Result<()> {
+        let written = self.behind.write(&self.file, &mut self.staging, length, self.written);
+        written.map_err(|failed| failed.source)?;
+        self.written += length as u64;
+        self.staged = 0;
+        Ok(())
     }
 }
 
@@ -84,11 +99,12 @@ mod tests {
         let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         let bytes: Vec<u8> =
             (0..3 * STAGING_BYTES + 777).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
+        let io = IoEngine::default();
         for (number, step) in [1000, 4096, STAGING_BYTES + 1].into_iter().enumerate() {
             for (end, expected) in [(0, 0), (1, 0), (STAGING_BYTES, 32 << 20), (bytes.len(), 5)] {
                 let name = format!("{number}-{end}");
                 let unnamed = UnnamedFile::create(dir.path()).unwrap();
-                let mut writer = StreamWriter::new(unnamed, expected).unwrap();
+                let mut writer = StreamWriter::new(unnamed, &io, expected).unwrap();
                 bytes[..end].chunks(step).for_each(|piece| writer.append(piece).unwrap());
                 let creation = writer.finish().unwrap().publish(&name).unwrap();
                 assert_eq!(creation, Creation::Created);

@@ -3,17 +3,19 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use thinmover_io::IoEngine;
+
 use super::{DirectoryStore, Store};
 use crate::error::{Error, Result};
 
 /// The store that `url` names: `file:///absolute/path`. It need not exist; opening or making a
-/// repository in it says.
+/// repository in it says. What is large there is written by `io`.
 ///
 /// # Errors
 /// `UnsupportedUrl`, which says how to write it.
-pub fn open_store(url: &str) -> Result<Arc<dyn Store>> {
+pub fn open_store(url: &str, io: &IoEngine) -> Result<Arc<dyn Store>> {
     directory_of(url)
-        .map(|path| Arc::new(DirectoryStore::new(path)) as Arc<dyn Store>)
+        .map(|path| Arc::new(DirectoryStore::new(path, io.clone())) as Arc<dyn Store>)
         .map_err(|reason| Error::UnsupportedUrl { url: url.to_owned(), reason })
 }
 
@@ -45,6 +47,7 @@ mod tests {
     #[test]
     fn only_absolute_file_addresses_are_accepted() {
         assert_eq!(directory_of("file:///srv/b"), Ok(PathBuf::from("/srv/b")));
+        let io = IoEngine::default();
         for (bad, says) in [
             ("/srv/b", "file:///srv/b"),
             ("srv", "file:///absolute/path"),
@@ -53,7 +56,7 @@ mod tests {
             ("s3://bucket/x", "not supported by this build yet"),
             ("", "file:///absolute/path"),
         ] {
-            let message = open_store(bad).unwrap_err().to_string();
+            let message = open_store(bad, &io).unwrap_err().to_string();
             assert!(message.contains(says), "{bad}: {message}");
         }
     }

@@ -352,11 +352,13 @@ mod tests {
     use crate::crypto::{Encryption, RepositoryKeys, Secret};
     use crate::manifest::Source;
     use crate::store::DirectoryStore;
+    use thinmover_io::IoEngine;
 
     #[test]
     fn a_fenced_session_does_not_commit_and_acknowledges() {
         let dir = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(DirectoryStore::new(dir.path().join("r")));
+        let store: Arc<dyn Store> =
+            Arc::new(DirectoryStore::new(dir.path().join("r"), IoEngine::default()));
         let keys = RepositoryKeys::new(Secret::new([1; 32]));
         let domain = || keys.domain(DomainId([2; 16]), [3; 16], Encryption::default());
         let upload =

@@ -214,6 +214,7 @@ mod tests {
     use crate::id::BlobKind;
     use crate::names::{ContainerId, DomainId, Place};
     use crate::store::DirectoryStore;
+    use thinmover_io::IoEngine;
 
     const PACK: ContainerRef = ContainerRef { place: Place::Pack, id: ContainerId([5; 32]) };
 
@@ -244,7 +245,8 @@ mod tests {
 
     fn check<T>(bytes: &[u8], then: impl FnOnce(&mut ContainerChecker<'_>) -> T) -> T {
         let dir = tempfile::tempdir().unwrap();
-        let (store, keys) = (DirectoryStore::new(dir.path().join("r")), keys());
+        let (store, keys) =
+            (DirectoryStore::new(dir.path().join("r"), IoEngine::default()), keys());
         store.create(&PACK.key(keys.id()), bytes).unwrap();
         let on_bytes = Box::new(|_| ControlFlow::Continue(()));
         let mut checker = ContainerChecker::new(&store, &keys, on_bytes).unwrap();

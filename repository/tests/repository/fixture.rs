@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use thinmover_io::IoEngine;
 use thinmover_repository::store::DirectoryStore;
 use thinmover_repository::{Filter, InitOptions, Repository, UploadLimits};
 
@@ -12,7 +13,7 @@ use super::support::*;
 
 fn fixture() -> Arc<DirectoryStore> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/v1");
-    Arc::new(DirectoryStore::new(path))
+    Arc::new(DirectoryStore::new(path, IoEngine::default()))
 }
 
 fn first() -> Vec<u8> {

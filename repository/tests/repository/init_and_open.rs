@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use thinmover_io::IoEngine;
 use thinmover_repository::store::StoreErrorKind;
 use thinmover_repository::{Error, Passphrase, Repository};
 
@@ -53,7 +54,7 @@ fn init_refuses_a_directory_with_files_of_others() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("README.TXT"), "mine").unwrap();
     let url = format!("file://{}", dir.path().display());
-    let store = thinmover_repository::open_store(&url).unwrap();
+    let store = thinmover_repository::open_store(&url, &IoEngine::default()).unwrap();
     let error = Repository::init(store, &cheap(), &passphrase()).unwrap_err();
     assert!(matches!(error, Error::AlreadyInitialised { .. }), "{error}");
 }
@@ -150,7 +151,7 @@ fn no_permission_is_told_from_not_there() {
     let file = dir.path().join("file");
     std::fs::write(&file, "").unwrap();
     let url = format!("file://{}/below", file.display());
-    let store = thinmover_repository::open_store(&url).unwrap();
+    let store = thinmover_repository::open_store(&url, &IoEngine::default()).unwrap();
     let error = Repository::open(Arc::clone(&store), &passphrase()).unwrap_err();
     assert!(matches!(error, Error::NotARepository { .. }), "{error}");
     let error = Repository::init(store, &cheap(), &passphrase()).unwrap_err();
@@ -163,7 +164,11 @@ fn no_permission_is_told_from_not_there() {
         // Root may read it all the same: there is nothing to see here.
         return;
     }
-    let store = thinmover_repository::open_store(&format!("file://{}", closed.display())).unwrap();
+    let store = thinmover_repository::open_store(
+        &format!("file://{}", closed.display()),
+        &IoEngine::default(),
+    )
+    .unwrap();
     for error in [
         Repository::open(Arc::clone(&store), &passphrase()).unwrap_err(),
         Repository::init(store, &cheap(), &passphrase()).unwrap_err(),

@@ -6,6 +6,7 @@ use thinmover_repository::{Encryption, InitOptions, Repository};
 use crate::cli::invocation::Invocation;
 use crate::cli::output::Done;
 use crate::cli::password;
+use crate::engine::io_engine;
 use crate::failure::Result;
 use crate::views::RepositoryStatus;
 
@@ -30,7 +31,7 @@ enum EncryptionArg {
 }
 
 pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
-    let store = thinmover_repository::open_store(&args.url)?;
+    let store = thinmover_repository::open_store(&args.url, &io_engine(&invocation.settings)?)?;
     let passphrase = password::read_new(invocation.password_file.as_deref())?;
     let encryption = match args.encryption {
         EncryptionArg::Aes256Gcm => Encryption::Aes256Gcm,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tempfile::TempDir;
+use thinmover_io::IoEngine;
 use thinmover_repository::{
     Domain, Id, InitOptions, Manifest, ManifestDraft, Passphrase, PassphraseCost, ReadLimits,
     Repository, Result, Source, Store, Upload, UploadLimits, VolumeKey, open_store,
@@ -32,7 +33,7 @@ pub(crate) fn directory_repository() -> (TempDir, Repository) {
 pub(crate) fn directory_store() -> (TempDir, Arc<dyn Store>) {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("file://{}/repository", dir.path().display());
-    (dir, open_store(&url).unwrap())
+    (dir, open_store(&url, &IoEngine::default()).unwrap())
 }
 
 /// Bytes that do not compress, the same for the same seed.
