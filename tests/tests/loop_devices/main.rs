@@ -9,6 +9,7 @@
 mod agent;
 mod agent_kills;
 mod crash;
+mod engines;
 mod fixtures;
 mod job;
 mod job_kills;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
             lvm_guards::trials(),
             lvm_kills::trials(),
             job_kills::trials(),
+            engines::trials(),
             sandbox::trials(),
             agent::trials(),
             agent_kills::trials(),
