@@ -22,7 +22,10 @@ impl From<LvmError> for Failure {
         let failure = Self::from_error(code, &error);
         match code {
             Code::NotFound => {
-                failure.hint("`thinmover volumes` and `thinmover pools` list what is there")
+                failure.hint(
+                "`thinmover volumes` and `thinmover pools` list what is there; a file is named with \
+                 its folder, as ./disk.img",
+            )
             }
             Code::Ambiguous => failure.hint("name it as VG/LV or by its UUID"),
             Code::PermissionDenied => failure.hint("run as root"),
