@@ -7,6 +7,7 @@
 
 mod access;
 mod api;
+mod benchmark;
 mod cli;
 mod config;
 mod daemon;

@@ -55,6 +55,7 @@
 //! # }
 //! ```
 
+pub mod benchmark;
 mod config;
 mod container;
 mod crypto;

@@ -5,6 +5,7 @@
 
 mod agent;
 mod backup;
+mod benchmark;
 mod catalog;
 mod confirm;
 mod follow;
@@ -65,6 +66,9 @@ enum Command {
     /// Repositories
     #[command(subcommand)]
     Repo(repo::Command),
+    /// What this host can do: the limits of an upload and a restore
+    #[command(subcommand)]
+    Benchmark(benchmark::Command),
 }
 
 /// Runs the command line of this process.
@@ -98,6 +102,7 @@ fn run(cli: Cli) -> crate::failure::Result<Done> {
         Command::Backup(command) => backup::run(&command, &invocation),
         Command::Restore(args) => restore::run(&args, &invocation),
         Command::Repo(command) => repo::run(&command, &invocation),
+        Command::Benchmark(command) => benchmark::run(&command, &invocation),
     }
 }
 

@@ -11,23 +11,23 @@
 //! What is in flight is bounded by [`Limits`], whatever the volume's size. The first error ends
 //! every stage, and every thread is joined before a call returns.
 
-mod blank;
 mod cancel;
 mod download;
 mod hole;
 mod limits;
 mod progress;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod upload;
 mod writer;
 
-pub(crate) use blank::is_blank;
 pub(crate) use cancel::{Cancel, Canceled};
 pub(crate) use download::{Download, download};
 pub(crate) use hole::is_hole;
 pub(crate) use limits::Limits;
 pub(crate) use progress::Progress;
+pub(crate) use scan::{is_blank, scan};
 pub(crate) use upload::upload;
 
 use thinmover_io::WriteFailed;

@@ -99,3 +99,20 @@ fn help_and_version_are_answers() {
     assert!(fixture.run(&["--help"]).succeeded().stdout.contains("backup"));
     assert!(fixture.run(&["--version"]).succeeded().stdout.starts_with("thinmover "));
 }
+
+#[test]
+fn a_host_is_told_what_it_can_do() {
+    let fixture = Fixture::new();
+    let folder = fixture.path("").display().to_string();
+    let io = ["benchmark", "io", "--json", "--folder", &folder, "--size", "5MiB"];
+    for (args, least) in [(&["benchmark", "encryption", "--json"][..], 2), (&io, 2)] {
+        let answer = fixture.run(args).json();
+        let figures = answer["benchmarks"].as_array().unwrap();
+        assert!(figures.len() >= least, "{answer}");
+        assert!(figures.iter().all(|figure| figure["benchmark"] == args[1]), "{answer}");
+        assert!(figures.iter().all(|figure| figure["bytesPerSecond"].as_u64() > Some(0)));
+    }
+    let run = |args: &[&str]| fixture.run(&[&["benchmark", "io", "--json"], args].concat());
+    run(&["--folder", "/no/such/folder"]).failed(3, "not-found", "/no/such/folder");
+    run(&["--folder", &folder, "--size", "0"]).failed(2, "usage", "1MiB");
+}
