@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde::Serialize;
+use thinmover_repository::BLOCK_BYTES_DEFAULT;
 
 use super::invocation::Invocation;
 use super::output::{Done, Report, size, table};
@@ -70,7 +71,8 @@ fn on_disk(args: &DiskArgs, invocation: &Invocation) -> Result<(Vec<Figure>, Vec
     }
     let bytes = args.size.bytes.next_multiple_of(*SIZES.start());
     let cancel = cancel_on_signals()?;
-    disk(&args.folder, bytes, &invocation.settings.limits, &cancel)
+    let limits = invocation.settings.data_path.limits(BLOCK_BYTES_DEFAULT);
+    disk(&args.folder, bytes, &limits, &cancel)
 }
 
 impl Report for Benchmarks {

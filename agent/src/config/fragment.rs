@@ -72,12 +72,9 @@ pub(super) struct DataPathFragment {
     /// Threads that hash, compress and seal.
     #[serde(default, deserialize_with = "between::<_, _, 1, 64>")]
     pub(super) workers: Option<usize>,
-    /// What the buffers between the stages may take, in bytes.
+    /// What a job may hold in memory, in bytes.
     #[serde(default, deserialize_with = "memory")]
-    pub(super) buffer_memory: Option<usize>,
-    /// What the deduplication index may take, in bytes.
-    #[serde(default, deserialize_with = "memory")]
-    pub(super) index_memory: Option<usize>,
+    pub(super) memory: Option<usize>,
 }
 
 /// `data_path.engine`
@@ -195,8 +192,7 @@ impl DataPathFragment {
         Self {
             engine: over.engine.or(self.engine),
             workers: over.workers.or(self.workers),
-            buffer_memory: over.buffer_memory.or(self.buffer_memory),
-            index_memory: over.index_memory.or(self.index_memory),
+            memory: over.memory.or(self.memory),
         }
     }
 }

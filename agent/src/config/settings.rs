@@ -14,7 +14,7 @@ use super::fragment::{EngineChoice, Fragment, JobsFragment, RepositoryFragment};
 use super::grants;
 use crate::access::Access;
 use crate::failure::{Code, Failure, Result};
-use crate::stream::Limits;
+use crate::stream::DataPath;
 
 /// Everything the agent and its jobs need to know about how this host is set up.
 #[derive(Clone, Debug)]
@@ -28,9 +28,8 @@ pub(crate) struct Settings {
     pub(crate) pool_limits: PoolLimits,
     /// The I/O engine that is wanted; `None` leaves the choice to what the kernel allows.
     pub(crate) io_engine: Option<EngineKind>,
-    pub(crate) limits: Limits,
-    /// What the deduplication index may take, in bytes.
-    pub(crate) index_memory_bytes: usize,
+    /// What one job may take.
+    pub(crate) data_path: DataPath,
     pub(crate) lvm_command_timeout: Duration,
     pub(crate) jobs: JobSettings,
     /// Who may do what over the socket.
@@ -51,8 +50,7 @@ pub(crate) struct RepositorySettings {
 /// The bounds of jobs in the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct JobSettings {
-    /// Jobs that run at a time; each may take the memory that [`Settings::limits`] and
-    /// [`Settings::index_memory_bytes`] allow.
+    /// Jobs that run at a time; each may take what [`Settings::data_path`] allows.
     pub(crate) max_running: usize,
     /// Ended jobs that stay on record.
     pub(crate) keep: usize,
@@ -100,11 +98,10 @@ impl Settings {
                 Some(EngineChoice::IoUring) => Some(EngineKind::IoUring),
                 Some(EngineChoice::Blocking) => Some(EngineKind::Blocking),
             },
-            limits: Limits::within(
-                data_path.buffer_memory.unwrap_or(32 << 20),
-                data_path.workers.and_then(NonZeroUsize::new).unwrap_or_else(default_workers),
-            ),
-            index_memory_bytes: data_path.index_memory.unwrap_or(64 << 20),
+            data_path: DataPath {
+                memory_bytes: data_path.memory.unwrap_or(DataPath::DEFAULT_MEMORY_BYTES),
+                workers: data_path.workers.unwrap_or_else(default_workers),
+            },
             lvm_command_timeout: Duration::from_secs(
                 fragment.lvm.command_timeout_seconds.unwrap_or(120),
             ),
@@ -151,9 +148,9 @@ impl JobSettings {
     }
 }
 
-fn default_workers() -> NonZeroUsize {
-    let available = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    NonZeroUsize::new(available.get().min(Limits::MAX_WORKERS)).unwrap_or(available)
+fn default_workers() -> usize {
+    let available = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    available.min(DataPath::DEFAULT_WORKERS_MAX)
 }
 
 fn wrong(file: &Path, message: &str) -> Failure {
@@ -195,12 +192,13 @@ mod tests {
     #[test]
     fn what_is_said_is_what_holds() {
         let settings = settings(
-            "[pool]\nmax_data_percent = 70\n[data_path]\nengine = \"io_uring\"\nindex_memory = \"8MiB\"\nworkers = 3\n\
+            "[pool]\nmax_data_percent = 70\n[data_path]\nengine = \"io_uring\"\nmemory = \"64MiB\"\nworkers = 3\n\
              [jobs]\nmax_running = 8\nkeep = 0\noperation_timeout = \"90m\"",
         );
         assert_eq!(settings.pool_limits.data, Percent::new(70));
         assert_eq!(settings.io_engine, Some(EngineKind::IoUring));
-        assert_eq!((settings.index_memory_bytes, settings.limits.workers), (8 << 20, 3));
+        let data_path = DataPath { memory_bytes: 64 << 20, workers: 3 };
+        assert_eq!(settings.data_path, data_path);
         let operation_timeout = Some(Duration::from_secs(5400));
         assert_eq!(settings.jobs, JobSettings { max_running: 8, keep: 0, operation_timeout });
     }

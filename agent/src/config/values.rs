@@ -43,17 +43,17 @@ where
     })
 }
 
-/// An amount of memory in bytes, from 8 MiB to 4 GiB.
+/// An amount of memory in bytes, from 48 MiB to 16 GiB.
 pub(super) fn memory<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<usize>, D::Error> {
     let size = Size::deserialize(deserializer)?;
-    let allowed = (8 << 20)..=(4 << 30);
+    let allowed = (48 << 20)..=(16 << 30);
     usize::try_from(size.bytes)
         .ok()
         .filter(|bytes| allowed.contains(bytes))
         .map(Some)
-        .ok_or_else(|| D::Error::custom(format!("{} bytes; allowed is 8MiB to 4GiB", size.bytes)))
+        .ok_or_else(|| D::Error::custom(format!("{} bytes; allowed is 48MiB to 16GiB", size.bytes)))
 }
 
 /// An absolute path: the agent's working directory is nobody's business.

@@ -7,14 +7,14 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use thinmover_io::{DirectFile, IoFile};
 use thinmover_lvm::{Bytes, LvName, Target, direct};
-use thinmover_repository::{Manifest, ReadLimits, Repository};
+use thinmover_repository::{BLOCK_BYTES_DEFAULT, Manifest, ReadLimits, Repository};
 
 use super::choose::{self, Latest};
 use super::context::{Context, Milestone};
 use super::pool_watch::PoolWatch;
 use super::shared::{Engine, Found, FoundVolume, lock_file};
 use crate::failure::{Code, Failure, Result, chain};
-use crate::stream::{self, Download};
+use crate::stream::{self, Download, Limits};
 
 /// What is asked of a download.
 #[derive(Clone, Debug)]
@@ -237,12 +237,13 @@ impl Job<'_> {
         self.context.progress.set_phase("restoring");
         self.context.progress.set_done_bytes(0);
         self.context.progress.set_total_bytes(file.size_bytes());
-        let image = self.repository.image(manifest, ReadLimits::default())?;
+        let limits = self.limits(manifest.image_root()?.block_bytes());
+        let reading = ReadLimits { index_cache_bytes: limits.index_bytes };
+        let image = self.repository.image(manifest, reading)?;
         let download = Download { image: &image, target: &file, blank };
-        let limits = &self.engine.settings.limits;
         (self.context.reached)(Milestone::InProgress)?;
         let done =
-            stream::download(&download, limits, &self.context.progress, &self.context.cancel)?;
+            stream::download(&download, &limits, &self.context.progress, &self.context.cancel)?;
         Ok(DownloadReport {
             written_bytes: done.written_bytes,
             discarded_bytes: done.discarded_bytes,
@@ -258,9 +259,13 @@ impl Job<'_> {
             .map_err(|error| Failure::new(Code::Failed, format!("the target: {error}")))
     }
 
+    fn limits(&self, block_bytes: u32) -> Limits {
+        self.engine.settings.data_path.limits(block_bytes)
+    }
+
     fn is_blank(&self, file: &IoFile) -> Result<bool> {
-        let limits = &self.engine.settings.limits;
-        Ok(stream::is_blank(file, limits, &self.context.progress, &self.context.cancel)?)
+        let limits = self.limits(BLOCK_BYTES_DEFAULT);
+        Ok(stream::is_blank(file, &limits, &self.context.progress, &self.context.cancel)?)
     }
 
     fn report(&self, manifest: &Manifest, blank: bool, warnings: Vec<String>) -> DownloadReport {

@@ -236,32 +236,31 @@ impl Upload<'_> {
         let settings = &self.engine.settings;
         let mut warnings = Vec::new();
         let previous = self.previous(&identity, &mut warnings)?;
-        let limits = UploadLimits {
-            index_memory_bytes: settings.index_memory_bytes,
-            ..UploadLimits::default()
-        };
-        let domain = Domain(source.host.clone());
-        let volume = VolumeKey(format!("{}/{identity}", source.host));
-        let upload = self.repository.begin_upload(&domain, &volume, limits)?;
-        (self.context.reached)(Milestone::InProgress)?;
-        self.context.progress.set_total_bytes(file.size_bytes());
-        self.context.progress.set_phase("uploading");
         let block_bytes = self.spec.block_bytes.map_or(BLOCK_BYTES_DEFAULT, |bytes| {
             // What does not fit is outside the format's bounds, which the repository names.
             u32::try_from(bytes).unwrap_or(u32::MAX)
         });
+        let limits = settings.data_path.limits(block_bytes);
+        let storing =
+            UploadLimits { index_memory_bytes: limits.index_bytes, ..UploadLimits::default() };
+        let domain = Domain(source.host.clone());
+        let volume = VolumeKey(format!("{}/{identity}", source.host));
+        let upload = self.repository.begin_upload(&domain, &volume, storing)?;
+        (self.context.reached)(Milestone::InProgress)?;
+        self.context.progress.set_total_bytes(file.size_bytes());
+        self.context.progress.set_phase("uploading");
         let uploaded = stream::upload(
             &file,
             block_bytes,
             &upload,
-            &settings.limits,
+            &limits,
             &self.context.progress,
             &self.context.cancel,
         )?;
         warnings.extend(upload.warnings().iter().cloned());
         if upload.is_deduplication_limited() {
             warnings.push(
-                "the repository knows more blocks than data_path.index_memory holds: some blocks \
+                "the repository knows more blocks than data_path.memory has room for: some blocks \
                  were stored again"
                     .to_owned(),
             );

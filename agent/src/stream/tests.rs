@@ -19,8 +19,14 @@ use crate::stream::upload::Uploaded;
 const BLOCK_BYTES: u32 = 64 << 10;
 
 /// Few and small buffers, so that even small sources make the stages wait for each other.
-const LIMITS: Limits =
-    Limits { workers: 2, writers: 3, buffers: 3, buffer_bytes: 128 << 10, window_blocks: 10 };
+const LIMITS: Limits = Limits {
+    workers: 2,
+    writers: 3,
+    buffers: 3,
+    buffer_bytes: 128 << 10,
+    window_blocks: 10,
+    index_bytes: 8 << 20,
+};
 
 struct World {
     folder: tempfile::TempDir,

@@ -17,6 +17,7 @@ mod job_refusals;
 mod lvm_guards;
 mod lvm_kills;
 mod main_job;
+mod memory;
 mod sandbox;
 mod service;
 
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
             lvm_kills::trials(),
             job_kills::trials(),
             engines::trials(),
+            memory::trials(),
             sandbox::trials(),
             agent::trials(),
             agent_kills::trials(),
