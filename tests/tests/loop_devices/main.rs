@@ -18,6 +18,7 @@ mod lvm_kills;
 mod main_job;
 mod sandbox;
 mod service;
+mod udev;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
             sandbox::trials(),
             agent::trials(),
             agent_kills::trials(),
+            udev::trials(),
         ]
         .into_iter()
         .flatten()
