@@ -41,3 +41,4 @@ install: ## build the release and install it below DESTDIR; nothing is enabled o
 	install -D -m 644 -t $(LIB)/sysusers.d systemd/sysusers.d/thinmover.conf
 	install -D -m 644 -t $(LIB)/tmpfiles.d systemd/tmpfiles.d/thinmover.conf
 	install -D -m 644 -t $(LIB)/modules-load.d systemd/modules-load.d/thinmover.conf
+	install -D -m 644 -t $(LIB)/udev/rules.d systemd/udev/12-thinmover.rules

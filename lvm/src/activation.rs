@@ -10,6 +10,7 @@ use crate::guard::Refusal;
 use crate::host::Lvm;
 use crate::inventory::Volume;
 use crate::names::{LvmUuid, Tag, VgName};
+use crate::quiet;
 
 /// How often a volume that is said to be in use is tried again: udev opens what is activated or
 /// changed for a moment.
@@ -24,6 +25,13 @@ pub(crate) fn activate(lvm: &Lvm, volume: &Volume) -> Result<Volume, LvmError> {
         Some(now) if now.active => Ok(now),
         state => Err(explain(result, volume, state.as_ref(), "it did not become active")),
     }
+}
+
+/// As [`activate`], for a snapshot under a held record: udev is to make nothing of what is in it.
+/// Whoever makes it inactive again calls [`quiet::end`].
+pub(crate) fn activate_quietly(lvm: &Lvm, volume: &Volume) -> Result<Volume, LvmError> {
+    quiet::begin(volume)?;
+    activate(lvm, volume)
 }
 
 /// Deactivates `volume`. Whether it was active does not matter.

@@ -234,7 +234,7 @@ impl Lvm {
     }
 }
 
-fn make_folder(path: &Path, mode: u32) -> Result<(), LvmError> {
+pub(crate) fn make_folder(path: &Path, mode: u32) -> Result<(), LvmError> {
     DirBuilder::new()
         .recursive(true)
         .mode(mode)

@@ -23,6 +23,7 @@ mod lookup;
 mod mount;
 mod mounts;
 mod names;
+mod quiet;
 mod record;
 mod recovery;
 pub mod report;

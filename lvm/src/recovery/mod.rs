@@ -10,6 +10,7 @@ use crate::activation;
 use crate::error::LvmError;
 use crate::host::{Lvm, boot_id, require_root};
 use crate::mount;
+use crate::quiet;
 use crate::record::{Body, HeldRecord, Nonce, RecordProblem, SnapshotBody};
 use crate::target;
 use plan::{Plan, Step};
@@ -112,6 +113,7 @@ impl Lvm {
             Step::ForgetMount => match held {
                 Some(held) => match held.record().body.clone() {
                     Body::Snapshot(body) => {
+                        quiet::end(held.record())?;
                         Ok(held.update(Body::Snapshot(SnapshotBody { mount: None, ..body }))?)
                     }
                     _ => Ok(()),
@@ -119,7 +121,10 @@ impl Lvm {
                 None => Ok(()),
             },
             Step::ForgetRecord => match held.take() {
-                Some(held) => Ok(held.remove()?),
+                Some(held) => {
+                    quiet::end(held.record())?;
+                    Ok(held.remove()?)
+                }
                 None => Ok(()),
             },
         }

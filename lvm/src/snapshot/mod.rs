@@ -21,6 +21,7 @@ use crate::guard::{self, PoolLimits};
 use crate::host::{Lvm, boot_id, check_new_name};
 use crate::inventory::Volume;
 use crate::names::{LvName, LvmUuid};
+use crate::quiet;
 use crate::record::{Body, HeldRecord, Named, Nonce, Owner, SnapshotBody, SnapshotPhase};
 use crate::units::Bytes;
 
@@ -179,7 +180,7 @@ impl Snapshot {
     /// When it does not become active, or what opens is another device.
     pub fn open(&mut self) -> Result<File, LvmError> {
         if !self.volume.active {
-            self.volume = activation::activate(&self.lvm, &self.volume)?;
+            self.volume = activation::activate_quietly(&self.lvm, &self.volume)?;
         }
         device::open(&self.volume, Access::Read)
     }
@@ -196,6 +197,7 @@ impl Snapshot {
         let Some(record) = self.record.take() else { return Ok(()) };
         let tag = record.nonce().tag()?;
         activation::remove(&self.lvm, &self.volume.vg, &self.volume.uuid, &tag)?;
+        quiet::end(record.record())?;
         Ok(record.remove()?)
     }
 }

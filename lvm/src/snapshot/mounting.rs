@@ -11,6 +11,7 @@ use crate::guard::Refusal;
 use crate::host::{Lvm, boot_id};
 use crate::inventory::Volume;
 use crate::mount;
+use crate::quiet;
 use crate::record::{Body, HeldRecord, MountBody, SnapshotBody};
 
 pub use crate::mount::Filesystem;
@@ -92,8 +93,11 @@ impl Lvm {
         filesystem: Filesystem,
     ) -> Result<Option<String>, LvmError> {
         fs::create_dir_all(path).map_err(|source| LvmError::io("create", path, source))?;
-        let volume =
-            if volume.active { volume.clone() } else { activation::activate(self, volume)? };
+        let volume = if volume.active {
+            volume.clone()
+        } else {
+            activation::activate_quietly(self, volume)?
+        };
         // Held open so that the node keeps leading to the device that was checked.
         let _checked = device::open(&volume, device::Access::Read)?;
         mount::mount_read_only(&device::mapper_path(&volume), path, filesystem)
@@ -142,5 +146,6 @@ pub(crate) fn forget(lvm: &Lvm, held: &mut HeldRecord) -> Result<(), LvmError> {
             activation::deactivate(lvm, &volume)?;
         }
     }
+    quiet::end(held.record())?;
     Ok(held.update(with(None))?)
 }

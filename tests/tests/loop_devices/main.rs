@@ -20,6 +20,7 @@ mod main_job;
 mod memory;
 mod sandbox;
 mod service;
+mod udev;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
             sandbox::trials(),
             agent::trials(),
             agent_kills::trials(),
+            udev::trials(),
         ]
         .into_iter()
         .flatten()
