@@ -72,7 +72,12 @@ pub fn back_up(source: &Path, last: Step, folder: &Path) -> Result<()> {
     let size = source.metadata()?.len();
     let next = AtomicU64::new(0);
     let buffers = BufferPool::new(READERS + 2 * WORKERS, READ_BYTES);
-    let packs = BufferPool::new(WORKERS + PACK_WRITERS, PACK_BYTES);
+    // Memory costs time as well: no more of it than the steps need.
+    let packs = match last {
+        Step::Read | Step::Hash => BufferPool::new(WORKERS, ALIGNMENT),
+        Step::Compress | Step::Seal => BufferPool::new(WORKERS, PACK_BYTES),
+        Step::Write => BufferPool::new(WORKERS + PACK_WRITERS, PACK_BYTES),
+    };
     let seen = Mutex::new(HashSet::new());
     let (to_workers, work) = bounded(WORKERS);
     let (to_writers, full) = bounded(1);

@@ -1,6 +1,7 @@
 //! `make bench`: measures this product and its peers side by side; see [`thinmover_tests::bench`].
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
@@ -63,13 +64,27 @@ enum Part {
     PlainWrite { file: PathBuf, folder: PathBuf },
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let cli = Cli::parse();
-    match cli.part {
-        None => bench(&cli.options),
-        Some(Part::Measure(arguments)) => measure::run(&arguments),
-        Some(Part::Limit { step, file, folder }) => limit::back_up(&file, step, &folder),
-        Some(Part::PlainWrite { file, folder }) => {
+    // A part's message goes into that of the run.
+    let (prefix, done) = match cli.part {
+        None => ("bench: ", bench(&cli.options)),
+        Some(part) => ("", run(part)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{prefix}{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(part: Part) -> Result<()> {
+    match part {
+        Part::Measure(arguments) => measure::run(&arguments),
+        Part::Limit { step, file, folder } => limit::back_up(&file, step, &folder),
+        Part::PlainWrite { file, folder } => {
             limit::write_plainly(&folder.join("file"), allocated_bytes(&file)?)
         }
     }

@@ -31,7 +31,7 @@ impl Peer for Borg {
     }
 
     fn options(&self) -> &'static str {
-        "init --encryption repokey-blake2; create --chunker-params fixed,262144 --compression zstd,1 \
+        "init --encryption repokey; create --chunker-params fixed,262144 --compression zstd,1 \
          --sparse; extract --sparse"
     }
 
@@ -43,7 +43,7 @@ impl Peer for Borg {
 
     fn init(&self, place: &Place) -> Result<Vec<Command>> {
         let mut command = self.command(place, "init");
-        command.args(["--encryption", "repokey-blake2"]);
+        command.args(["--encryption", "repokey"]);
         Ok(vec![command])
     }
 

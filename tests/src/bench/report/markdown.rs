@@ -1,7 +1,7 @@
 //! The report as a document: picture, tables, and all that is needed to judge them.
 
 use super::table::{RATIO_NOTE, Table, bytes, tables, times};
-use super::{Missing, Report, first_line};
+use super::{Missing, Report};
 
 /// Figures that may differ this much by chance need no word.
 const QUIET_LOAD: f64 = 0.5;
@@ -25,7 +25,7 @@ pub(super) fn document(report: &Report, picture_name: &str) -> String {
     if !report.not_measured.is_empty() {
         text.push_str("\nNot measured:\n\n");
         for Missing { name, reason } in &report.not_measured {
-            text.push_str(&format!("- {}: {}\n", escaped(name), escaped(first_line(reason))));
+            text.push_str(&format!("- {}: {}\n", escaped(name), escaped(reason)));
         }
     }
     text
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_named_with_the_reason() {
         let document = document(&sample::report(), "x.svg");
-        assert!(document.contains("- kopia: it cannot be built here\n"), "{document}");
+        assert!(document.contains("- kopia: it cannot be built here; and so on\n"), "{document}");
     }
 
     #[test]

@@ -21,6 +21,9 @@ use super::volume::Shares;
 /// The version of the JSON document.
 pub const VERSION: u32 = 1;
 
+/// A tool that fails may have much to say; so much of it, in characters, is shown.
+const REASON_LENGTH_MAX: usize = 300;
+
 /// All of a run.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -166,7 +169,7 @@ impl Report {
         let mut text = tables.join("\n");
         text.push_str(&format!("\n{}\n", table::RATIO_NOTE));
         for Missing { name, reason } in &self.not_measured {
-            text.push_str(&format!("not measured: {name}: {}\n", first_line(reason)));
+            text.push_str(&format!("not measured: {name}: {reason}\n"));
         }
         text
     }
@@ -237,9 +240,15 @@ impl LimitRound {
 }
 
 impl Missing {
-    /// A tool and why it has no figures.
-    pub fn new(name: &str, reason: impl Into<String>) -> Self {
-        Self { name: name.to_owned(), reason: reason.into() }
+    /// A tool and why it has no figures; the lines of a long reason become one.
+    pub fn new(name: &str, reason: impl AsRef<str>) -> Self {
+        let lines = reason.as_ref().lines().map(str::trim).filter(|line| !line.is_empty());
+        let mut reason = lines.collect::<Vec<_>>().join("; ");
+        if let Some((end, _)) = reason.char_indices().nth(REASON_LENGTH_MAX) {
+            reason.truncate(end);
+            reason.push('…');
+        }
+        Self { name: name.to_owned(), reason }
     }
 }
 
@@ -257,10 +266,6 @@ impl Round {
             stored: self.stored_bytes as f64 / own.stored_bytes as f64,
         }
     }
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -290,7 +295,12 @@ mod tests {
     #[test]
     fn the_terminal_is_told_what_is_missing_in_one_line() {
         let text = sample::report().to_terminal();
-        assert!(text.contains("not measured: kopia: it cannot be built here\n"), "{text}");
+        assert!(
+            text.contains("not measured: kopia: it cannot be built here; and so on\n"),
+            "{text}"
+        );
+        let long = Missing::new("a", "×".repeat(1000));
+        assert_eq!(long.reason.chars().count(), REASON_LENGTH_MAX + 1);
     }
 
     #[test]
