@@ -22,9 +22,6 @@ pub struct Machine {
     pub kernel: String,
     /// Type and options of the filesystem with volume and repositories.
     pub filesystem: String,
-    /// The load average of the minute before, which is near 0 on a machine that is used for nothing
-    /// else.
-    pub load_before: f64,
 }
 
 impl Machine {
@@ -41,7 +38,6 @@ impl Machine {
             memory_bytes: memory_bytes(&read("/proc/meminfo")),
             kernel: uname.map(|name| name.release().to_string_lossy().into()).unwrap_or_default(),
             filesystem: filesystem.split_whitespace().collect::<Vec<_>>().join(" "),
-            load_before: load(&read("/proc/loadavg")),
         }
     }
 }
@@ -58,10 +54,6 @@ fn memory_bytes(meminfo: &str) -> u64 {
     number.and_then(|number| number.parse::<u64>().ok()).map_or(0, |kib| kib << 10)
 }
 
-fn load(loadavg: &str) -> f64 {
-    loadavg.split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or(0.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,7 +65,6 @@ mod tests {
         assert_eq!(field("processor\t: 0\n", "model name"), "");
         assert_eq!(memory_bytes("MemTotal:       24689356 kB\nMemFree: 1 kB\n"), 24_689_356 << 10);
         assert_eq!(memory_bytes(""), 0);
-        assert!((load("0.52 0.58 0.59 1/257 12345\n") - 0.52).abs() < 1e-9);
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub struct Figures {
     pub cpu_seconds: f64,
     /// The most memory that its largest process had resident (`ru_maxrss`).
     pub peak_bytes: u64,
+    /// What everything else on the machine used of its processors meanwhile, the kernel's own threads
+    /// included, and what a hypervisor took from them.
+    pub other_cpu_seconds: f64,
 }
 
 /// What `bench measure` is told.
@@ -82,6 +85,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut command = Command::new(program);
     command.args(rest).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
 
+    let busy_before = busy_seconds();
     let start = Instant::now();
     let status =
         command.status().with_context(|| format!("cannot run {}", program.to_string_lossy()))?;
@@ -92,11 +96,14 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     nix::unistd::syncfs(File::open(&arguments.sync)?)?;
     let wall = start.elapsed();
 
+    let busy = busy_seconds() - busy_before;
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let cpu_seconds = seconds(usage.user_time()) + seconds(usage.system_time());
     let figures = Figures {
         wall_seconds: wall.as_secs_f64(),
-        cpu_seconds: seconds(usage.user_time()) + seconds(usage.system_time()),
+        cpu_seconds,
         peak_bytes: u64::try_from(usage.max_rss()).unwrap_or(0) << 10,
+        other_cpu_seconds: f64::max(busy - cpu_seconds, 0.0),
     };
     println!("{}", serde_json::to_string(&figures)?);
     Ok(())
@@ -106,10 +113,36 @@ fn seconds(time: TimeVal) -> f64 {
     time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6
 }
 
+/// How long the machine's processors together were not idle since it started.
+fn busy_seconds() -> f64 {
+    busy_in(&std::fs::read_to_string("/proc/stat").unwrap_or_default())
+}
+
+/// proc_stat(5): hundredths of a second (USER_HZ) as user, nice, system, idle, iowait, irq, softirq and
+/// steal.
+fn busy_in(stat: &str) -> f64 {
+    let all = stat.lines().find_map(|line| line.strip_prefix("cpu ")).unwrap_or_default();
+    let ticks: Vec<f64> = all.split_whitespace().filter_map(|tick| tick.parse().ok()).collect();
+    let is_busy = |at: &usize| !matches!(at, 3 | 4);
+    (0..ticks.len().min(8)).filter(is_busy).map(|at| ticks[at]).sum::<f64>() / 100.0
+}
+
 /// The last lines of what a command printed, each on a line of its own.
 fn tail(log: &Path) -> String {
     let log = std::fs::read(log).unwrap_or_default();
     let log = String::from_utf8_lossy(&log);
     let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(5)..].iter().map(|line| format!("\n  {line}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_and_waiting_processors_are_not_busy_and_guests_are_counted_once() {
+        let stat = "cpu  100 20 3000 999999 888888 50 6 700 77 88\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
+        assert!((busy_in(stat) - 38.76).abs() < 1e-9, "{}", busy_in(stat));
+        assert_eq!(busy_in(""), 0.0);
+    }
 }

@@ -218,7 +218,7 @@ fn check_room(folder: &Path, volume: &Volume) -> Result<()> {
 }
 
 fn show(what: &str, figures: Figures) {
-    let Figures { wall_seconds, cpu_seconds, peak_bytes } = figures;
+    let Figures { wall_seconds, cpu_seconds, peak_bytes, .. } = figures;
     let peak_mib = peak_bytes as f64 / f64::from(1 << 20);
     eprintln!("  {what:<42} {wall_seconds:7.2} s  {cpu_seconds:7.2} s CPU  {peak_mib:5.0} MiB");
 }

@@ -3,9 +3,6 @@
 use super::table::{RATIO_NOTE, Table, bytes, tables, times};
 use super::{Missing, Report};
 
-/// Figures that may differ this much by chance need no word.
-const QUIET_LOAD: f64 = 0.5;
-
 /// A whole Markdown document that shows the picture `picture_name` beside it.
 pub(super) fn document(report: &Report, picture_name: &str) -> String {
     let mut text = String::from("# How fast\n\n");
@@ -94,12 +91,7 @@ fn method(report: &Report) -> String {
          restore a plain write of as many bytes as are not holes."
             .to_owned(),
     ];
-    if machine.load_before > QUIET_LOAD {
-        points.push(format!(
-            "The machine was not idle: its load average was {:.1} before the run.",
-            machine.load_before
-        ));
-    }
+    points.extend(report.busy_note());
     points.iter().map(|point| format!("- {}\n", escaped(point))).collect()
 }
 
@@ -141,13 +133,5 @@ mod tests {
     fn what_is_missing_is_named_with_the_reason() {
         let document = document(&sample::report(), "x.svg");
         assert!(document.contains("- kopia: it cannot be built here; and so on\n"), "{document}");
-    }
-
-    #[test]
-    fn a_busy_machine_is_told() {
-        let mut report = sample::report();
-        assert!(!document(&report, "x.svg").contains("not idle"));
-        report.machine.load_before = 3.0;
-        assert!(document(&report, "x.svg").contains("not idle"));
     }
 }

@@ -24,7 +24,8 @@ fn of_figures<'a>(figures: impl Iterator<Item = &'a Figures> + Clone) -> Figures
     Figures {
         wall_seconds: median(figures.clone().map(|figures| figures.wall_seconds).collect()),
         cpu_seconds: median(figures.clone().map(|figures| figures.cpu_seconds).collect()),
-        peak_bytes: median_bytes(figures.map(|figures| figures.peak_bytes).collect()),
+        peak_bytes: median_bytes(figures.clone().map(|figures| figures.peak_bytes).collect()),
+        other_cpu_seconds: median(figures.map(|figures| figures.other_cpu_seconds).collect()),
     }
 }
 

@@ -24,6 +24,10 @@ pub const VERSION: u32 = 1;
 /// A tool that fails may have much to say; so much of it, in characters, is shown.
 const REASON_LENGTH_MAX: usize = 300;
 
+/// The share of the processors that the kernel's threads may well take by themselves: they write back
+/// what tools leave in the page cache.
+const QUIET_SHARE: f64 = 0.15;
+
 /// All of a run.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -171,6 +175,7 @@ impl Report {
         for Missing { name, reason } in &self.not_measured {
             text.push_str(&format!("not measured: {name}: {reason}\n"));
         }
+        text.extend(self.busy_note().map(|note| note + "\n"));
         text
     }
 
@@ -194,6 +199,27 @@ impl Report {
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(())
+    }
+
+    /// The share of the processors that others had while tools were measured.
+    fn others_share(&self) -> f64 {
+        let rounds = self.tools.iter().flat_map(|tool| &tool.rounds);
+        let figures = rounds.flat_map(|round| table::PHASES.map(|(_, figures)| figures(round)));
+        let (others, wall) = figures.fold((0.0, 0.0), |(others, wall), figures| {
+            (others + figures.other_cpu_seconds, wall + figures.wall_seconds)
+        });
+        others / f64::max(wall * self.machine.processors as f64, f64::MIN_POSITIVE)
+    }
+
+    /// What takes the worth from the figures of a busy machine.
+    fn busy_note(&self) -> Option<String> {
+        let share = self.others_share();
+        (share > QUIET_SHARE).then(|| {
+            let percent = share * 100.0;
+            format!(
+                "The machine was not idle: others had {percent:.0} % of its processors meanwhile."
+            )
+        })
     }
 
     /// The furthest that the time of any round was from its median, as a share of the median.
@@ -290,6 +316,24 @@ mod tests {
         assert_eq!(json["tools"][1]["ratios"]["firstBackup"]["wall"], 8.0);
         assert_eq!(json["tools"][1]["rounds"].as_array().unwrap().len(), 3);
         assert_eq!(json["limit"]["median"]["steps"][4]["step"], "write");
+    }
+
+    #[test]
+    fn a_busy_machine_is_told() {
+        let mut report = sample::report();
+        for share in [0.0, 0.1, 0.5] {
+            for round in report.tools.iter_mut().flat_map(|tool| &mut tool.rounds) {
+                for figures in
+                    [&mut round.first_backup, &mut round.unchanged_backup, &mut round.restore]
+                {
+                    figures.other_cpu_seconds = 2.0 * figures.wall_seconds * share;
+                }
+            }
+            assert!((report.others_share() - share).abs() < 1e-9);
+            for text in [report.to_terminal(), markdown::document(&report, "x.svg")] {
+                assert_eq!(text.contains("others had 50 %"), share == 0.5, "{text}");
+            }
+        }
     }
 
     #[test]

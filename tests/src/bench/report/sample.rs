@@ -6,9 +6,10 @@ use super::super::measure::Figures;
 use super::super::volume::Volume;
 use super::{LimitReport, LimitRound, Missing, Report, Round, StepFigures, ToolReport, VERSION};
 
-/// Figures of so many seconds on two processors, and 100 MiB.
+/// Figures of so many seconds on two processors, and 100 MiB; nothing else ran.
 pub(super) fn figures(wall_seconds: f64) -> Figures {
-    Figures { wall_seconds, cpu_seconds: 2.0 * wall_seconds, peak_bytes: 100 << 20 }
+    let cpu_seconds = 2.0 * wall_seconds;
+    Figures { wall_seconds, cpu_seconds, peak_bytes: 100 << 20, other_cpu_seconds: 0.0 }
 }
 
 /// A backup of `wall_seconds`; unchanged and restored in half of it.
@@ -34,7 +35,11 @@ pub(super) fn report() -> Report {
     let report = Report {
         version: VERSION,
         date: "2026-01-31T12:00:00Z".to_owned(),
-        machine: Machine { processor: "A <fast> one".to_owned(), ..Machine::default() },
+        machine: Machine {
+            processor: "A <fast> one".to_owned(),
+            processors: 2,
+            ..Machine::default()
+        },
         volume_bytes: Volume::new(4 << 30, 1).unwrap().shares_bytes(),
         seed: 1,
         caches: "cold",
