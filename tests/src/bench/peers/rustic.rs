@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::{IMAGE, Known, Origin, Peer, Place};
+use crate::bench::tools::has_option;
 
 pub(super) const KNOWN: Known = Known {
     name: "rustic",
@@ -32,7 +33,7 @@ impl Peer for Rustic {
     }
 
     fn options(&self) -> &'static str {
-        ""
+        "restore --sparse by-content where it has that (0.11.4 and later)"
     }
 
     fn version(&self) -> Command {
@@ -49,13 +50,18 @@ impl Peer for Rustic {
 
     fn backup(&self, place: &Place) -> Command {
         let mut command = self.command(place);
-        command.args(["backup", "--as-path", "/", IMAGE]);
+        command.arg("backup").arg(place.source.join(IMAGE));
         command
     }
 
     fn restore(&self, place: &Place) -> Result<Command> {
         let mut command = self.command(place);
-        command.args(["restore", "latest"]).arg(place.restored());
+        command.arg("restore");
+        if has_option(&self.0, &["restore"], "--sparse") {
+            command.args(["--sparse", "by-content"]);
+        }
+        command.arg(format!("latest:{}", place.source.join(IMAGE).display()));
+        command.arg(self.restored(place));
         Ok(command)
     }
 }
