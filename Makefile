@@ -7,7 +7,7 @@ LIB = $(DESTDIR)$(PREFIX)/lib
 # Where rustup and `cargo install` put programs, for a shell that has not been told.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help demo test test-long lint install
+.PHONY: help demo test test-long bench lint install
 
 help: ## list these tasks
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -25,6 +25,12 @@ test: ## run every test, unit to guest
 test-long: ## run the tests that repeat kills and power cuts with twenty times the rounds
 	@scripts/install-deps build guest
 	THINMOVER_TEST_ROUNDS=20 cargo test --locked --package thinmover-tests --no-fail-fast
+
+bench: ## compare with restic, borg and other peers on the same volume; BENCH="--help" for options
+	@scripts/install-deps build bench
+	cargo build --release --locked --package thinmover
+	cargo build --release --locked --package thinmover-tests --bin bench
+	@$${CARGO_TARGET_DIR:-target}/release/bench $(BENCH)
 
 lint: ## check formatting, clippy's lints and the policy on dependencies
 	@scripts/install-deps build lint
