@@ -4,6 +4,7 @@
 
 mod damage;
 mod fixture;
+mod memory;
 mod refusals;
 mod repositories;
 mod restoring;

@@ -17,7 +17,6 @@ mod job_refusals;
 mod lvm_guards;
 mod lvm_kills;
 mod main_job;
-mod memory;
 mod sandbox;
 mod service;
 mod udev;
@@ -34,7 +33,6 @@ fn main() -> ExitCode {
             lvm_kills::trials(),
             job_kills::trials(),
             engines::trials(),
-            memory::trials(),
             sandbox::trials(),
             agent::trials(),
             agent_kills::trials(),
