@@ -7,6 +7,7 @@
 //! `cargo test -p thinmover-tests --test loop_devices FILTER` runs some of them.
 
 mod agent;
+mod agent_errors;
 mod agent_kills;
 mod crash;
 mod fixtures;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
             sandbox::trials(),
             agent::trials(),
             agent_kills::trials(),
+            agent_errors::trials(),
         ]
         .into_iter()
         .flatten()
