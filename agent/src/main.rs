@@ -20,6 +20,7 @@ mod jobs;
 mod journal;
 mod passphrase;
 mod repositories;
+mod sandbox;
 mod snapshots;
 mod stream;
 mod views;

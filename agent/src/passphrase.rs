@@ -1,6 +1,8 @@
 //! Passphrases from where nobody has to be asked: a file, or the credential a systemd unit hands in.
 //! Never from argv or the environment.
 
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use thinmover_repository::Passphrase;
@@ -10,6 +12,9 @@ use crate::failure::{Code, Failure, Result};
 
 /// The systemd credential a unit can hand in (`LoadCredential=`, systemd.exec(5)).
 const CREDENTIAL: &str = "thinmover.passphrase";
+
+/// The most of a password file that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Reads a passphrase from `file`, else from the systemd credential; nothing where there is neither.
 ///
@@ -44,20 +49,33 @@ fn credential() -> Option<PathBuf> {
 }
 
 fn first_line(file: &Path) -> Result<Zeroizing<String>> {
-    let text = std::fs::read_to_string(file).map(Zeroizing::new).map_err(|error| {
+    let shown = file.display();
+    let text = read(file).map_err(|error| {
         let code = match error.kind() {
-            std::io::ErrorKind::NotFound => Code::NotFound,
-            std::io::ErrorKind::PermissionDenied => Code::PermissionDenied,
+            ErrorKind::NotFound => Code::NotFound,
+            ErrorKind::PermissionDenied => Code::PermissionDenied,
             _ => Code::Failed,
         };
-        Failure::new(code, format!("password file {}: {error}", file.display()))
+        Failure::new(code, format!("password file {shown} cannot be read: {error}")).hint(HINT)
     })?;
     let line = text.lines().next().unwrap_or_default();
     if line.is_empty() {
-        let message = format!("password file {}: its first line is empty", file.display());
-        return Err(Failure::new(Code::Usage, message));
+        let message = format!("password file {shown}: its first line is empty");
+        return Err(Failure::new(Code::Usage, message).hint(HINT));
     }
     Ok(Zeroizing::new(line.to_owned()))
+}
+
+const HINT: &str = "its first line is to hold the repository's passphrase; which file it is stands \
+                    under `password_file` in the configuration or after --password-file";
+
+fn read(file: &Path) -> io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::new());
+    File::open(file)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::new(ErrorKind::FileTooLarge, "it is larger than 64 KiB"));
+    }
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -65,16 +83,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_or_empty_file_is_an_error_that_names_it() {
+    fn a_file_without_a_passphrase_is_an_error_that_names_it_and_what_to_do() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("password");
-        for (content, code) in [(None, Code::NotFound), (Some("\n"), Code::Usage)] {
-            if let Some(content) = content {
-                std::fs::write(&file, content).unwrap();
-            }
-            let failure = from_file_or_credential(Some(&file)).err().unwrap();
-            assert_eq!(failure.code, code);
-            assert!(failure.message.contains(file.to_str().unwrap()));
+        let refused = |file: &Path, code| {
+            let failure = from_file_or_credential(Some(file)).err().unwrap();
+            assert_eq!(failure.code, code, "{failure}");
+            assert!(failure.message.contains(file.to_str().unwrap()), "{failure}");
+            assert!(failure.hint.as_ref().unwrap().contains("password_file"), "{failure:?}");
+        };
+        refused(&file, Code::NotFound);
+        refused(directory.path(), Code::Failed);
+        refused(Path::new("/dev/zero"), Code::Failed);
+        for (content, code) in
+            [(&b"\n"[..], Code::Usage), (b"", Code::Usage), (b"\xff\n", Code::Failed)]
+        {
+            std::fs::write(&file, content).unwrap();
+            refused(&file, code);
         }
+    }
+
+    #[test]
+    fn the_passphrase_is_the_first_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "open sesame\r\nand a note").unwrap();
+        let text = text_of_file_or_credential(Some(file.path())).unwrap().unwrap();
+        assert_eq!(*text, "open sesame");
     }
 }

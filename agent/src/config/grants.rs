@@ -24,7 +24,10 @@ pub(super) fn resolve(fragment: AccessFragment, accounts: &dyn Accounts) -> Reso
     let socket_gid = match accounts.gid(GROUP) {
         Ok(Some(gid)) => Some(gid),
         Ok(None) => {
-            warnings.push(format!("group `{GROUP}` does not exist: only root may use the socket"));
+            warnings.push(format!(
+                "group `{GROUP}` does not exist: only root may use the socket; `systemd-sysusers` \
+                 or `groupadd --system {GROUP}` makes it, then restart the agent"
+            ));
             None
         }
         Err(errno) => {

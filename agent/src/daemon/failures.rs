@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind};
 
 use crate::failure::{Code, Failure};
+use crate::sandbox;
 
 /// `doing` says what was tried and on what, e.g. `cannot create /run/thinmover`.
 pub(super) fn io_failure(doing: impl Display, error: &io::Error) -> Failure {
@@ -13,5 +14,9 @@ pub(super) fn io_failure(doing: impl Display, error: &io::Error) -> Failure {
         _ => Code::Failed,
     };
     let failure = Failure::new(code, format!("{doing}: {error}"));
-    if code == Code::PermissionDenied { failure.hint("run the agent as root") } else { failure }
+    let failure = match code {
+        Code::PermissionDenied => failure.hint("run the agent as root"),
+        _ => failure,
+    };
+    sandbox::explain(failure, Some(error))
 }

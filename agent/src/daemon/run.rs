@@ -19,6 +19,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::http::{Limits, raise_open_files, serve};
 use crate::jobs::{self, RunnerHandle, Table};
 use crate::journal::{self, Event, Fields};
+use crate::sandbox;
 
 /// How often the status text is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -31,6 +32,7 @@ const BLOCKING_THREADS: usize = 16;
 /// # Errors
 /// What keeps it from starting: a wrong configuration, another agent, a socket in use.
 pub(crate) fn run(config: Option<&Path>) -> Result<()> {
+    sandbox::note_service();
     let settings = config::load(config)?;
     for warning in &settings.warnings {
         journal::warn(warning);

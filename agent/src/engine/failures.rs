@@ -1,9 +1,13 @@
 //! Errors of the layers below as what a user is shown.
 
+use std::error::Error;
+use std::io;
+
 use thinmover_lvm::{ErrorKind, LvmError, Refusal};
 use thinmover_repository::{Error as RepositoryError, StoreErrorKind};
 
 use crate::failure::{Code, Failure};
+use crate::sandbox;
 use crate::stream::{Canceled, StreamError};
 
 impl From<LvmError> for Failure {
@@ -20,7 +24,7 @@ impl From<LvmError> for Failure {
             },
         };
         let failure = Self::from_error(code, &error);
-        match code {
+        let failure = match code {
             Code::NotFound => {
                 failure.hint(
                 "`thinmover volumes` and `thinmover pools` list what is there; a file is named with \
@@ -30,7 +34,8 @@ impl From<LvmError> for Failure {
             Code::Ambiguous => failure.hint("name it as VG/LV or by its UUID"),
             Code::PermissionDenied => failure.hint("run as root"),
             _ => failure,
-        }
+        };
+        sandbox::explain(failure, io_cause(&error))
     }
 }
 
@@ -49,13 +54,35 @@ impl From<RepositoryError> for Failure {
     fn from(error: RepositoryError) -> Self {
         let code = repository_code(&error);
         let failure = Self::from_error(code, &error);
-        match code {
+        let failure = match code {
             Code::NotFound => failure.hint("`thinmover backup list` shows what there is"),
             Code::NoSpace => {
                 failure.hint("nothing of this backup is listed; make room and try again")
             }
             _ => failure,
+        };
+        sandbox::explain(failure, store_cause(&error))
+    }
+}
+
+/// What the system reported, where that is behind an error of LVM.
+fn io_cause(error: &LvmError) -> Option<&io::Error> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref() {
+            return Some(error);
         }
+        cause = error.source();
+    }
+    None
+}
+
+/// What the system reported, where that is behind an error of a repository.
+fn store_cause(error: &RepositoryError) -> Option<&io::Error> {
+    match error {
+        RepositoryError::Store(error) => error.cause.as_ref(),
+        RepositoryError::UploadFailed { cause } => store_cause(cause),
+        _ => None,
     }
 }
 
@@ -111,5 +138,39 @@ impl From<StreamError> for Failure {
             }
             _ => Self::from_error(Code::Failed, &error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use thinmover_repository::StoreError;
+
+    use super::*;
+
+    #[test]
+    fn what_the_system_reported_is_found_behind_each_layers_error() {
+        let read_only = || io::Error::from(io::ErrorKind::ReadOnlyFilesystem);
+        let kind = |cause: Option<&io::Error>| cause.map(io::Error::kind);
+        let lvm = LvmError::Io {
+            action: "create",
+            path: PathBuf::from("/usr/image"),
+            source: read_only(),
+        };
+        assert_eq!(kind(io_cause(&lvm)), Some(io::ErrorKind::ReadOnlyFilesystem));
+        assert_eq!(kind(io_cause(&LvmError::NotRoot)), None);
+        let stored = RepositoryError::Store(StoreError {
+            kind: StoreErrorKind::PermissionDenied,
+            action: "create",
+            key: "session".into(),
+            place: "file:///usr/backup".into(),
+            cause: Some(read_only()),
+        });
+        assert_eq!(kind(store_cause(&stored)), Some(io::ErrorKind::ReadOnlyFilesystem));
+        let failed = RepositoryError::UploadFailed { cause: Arc::new(stored) };
+        assert_eq!(kind(store_cause(&failed)), Some(io::ErrorKind::ReadOnlyFilesystem));
+        assert_eq!(kind(store_cause(&RepositoryError::Canceled)), None);
     }
 }

@@ -35,6 +35,7 @@ async fn collect(mut body: Incoming, most_bytes: usize, exchange: &Exchange) -> 
     let too_large = || {
         let message = format!("the request's body is larger than {most_bytes} bytes");
         Failure::new(Code::TooLarge, message)
+            .hint("a request names what is to be done; the data of volumes never travels in it")
     };
     if body.size_hint().lower() > most_bytes as u64 {
         return Err(too_large());

@@ -1,5 +1,5 @@
-//! The agent killed while a job runs: after systemd has started it again nothing is left, every
-//! listed backup is whole, and the job says how it ended.
+//! The agent killed while a job runs, or hung and killed by the watchdog: after systemd has started it
+//! again nothing is left, every listed backup is whole, and the job says how it ended.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -32,6 +32,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     [
         Trial::test("an_agent_killed_at_a_named_point_leaves_nothing", named).with_kind(KILLS),
         Trial::test("an_agent_killed_at_random_leaves_nothing", random),
+        Trial::test("an_agent_whose_job_loop_hangs_is_restarted", hung_loop).with_kind(KILLS),
     ]
     .map(|trial| trial.with_ignored_flag(ignored))
     .into()
@@ -87,6 +88,48 @@ fn random() -> Result<(), Failed> {
         assert!(ended["phase"] == "Failed" || ended["phase"] == "Completed", "{round}: {ended}");
         service.assert_clean(&before, &format!("round {round} of {count}"));
     }
+    service.verify_all();
+    Ok(())
+}
+
+/// The API goes on, and so must not feed the watchdog by itself. The job hangs as well, with its
+/// snapshot, so that there is something to put back.
+fn hung_loop() -> Result<(), Failed> {
+    let service = Service::new(Host::with_ext4());
+    let host = &service.host;
+    let (list, log) = (host.thinmover.scratch().join("hang"), host.thinmover.scratch().join("log"));
+    service.drop_in(&format!(
+        "ExecStart=\nExecStart={} agent\nEnvironment=THINMOVER_HANG_LIST={} \
+         THINMOVER_CRASH_LOG={}\nWatchdogSec=5\nRestartSec=100ms",
+        std::env::var(CRASH_BINARY)?,
+        list.display(),
+        log.display()
+    ));
+    let hangs = |point: &str| {
+        wait_until("a thread hangs", || {
+            fs::read_to_string(&log).is_ok_and(|log| log.contains(&format!("{point} hangs\n")))
+        });
+    };
+    host.write_file("file", MIB);
+    let before = HostState::now();
+    fs::write(&list, "lvm:lvremove:before\n")?;
+    let submitted = service.json(0, &["backup", "create", &host.data.name, "--detach"]);
+    let job = submitted[0]["job"].as_str().unwrap();
+    hangs("lvm:lvremove:before");
+    let pid = service.property("MainPID");
+    fs::write(&list, "jobs:turn\n")?;
+    hangs("jobs:turn");
+    fs::remove_file(&list)?;
+    let status = service.json(0, &["status"]);
+    assert_eq!(status["jobs"][0]["id"], job, "{status}");
+    assert_eq!(service.property("MainPID"), pid, "the agent with the hung loop answered");
+
+    let ended = service.end_of(job);
+    assert_eq!((&ended["phase"], &ended["reason"]), (&"Failed".into(), &"interrupted".into()));
+    assert_eq!(service.property("NRestarts"), "1");
+    let journal = run("journalctl", &["-u", "thinmover.service", "-o", "cat", "-n", "100"]);
+    assert!(journal.contains("Watchdog timeout"), "{journal}");
+    service.assert_clean(&before, "after the watchdog");
     service.verify_all();
     Ok(())
 }

@@ -7,6 +7,7 @@
 //! `cargo test -p thinmover-tests --test loop_devices FILTER` runs some of them.
 
 mod agent;
+mod agent_errors;
 mod agent_kills;
 mod crash;
 mod engines;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
             agent::trials(),
             agent_kills::trials(),
             udev::trials(),
+            agent_errors::trials(),
         ]
         .into_iter()
         .flatten()

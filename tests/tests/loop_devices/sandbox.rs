@@ -14,7 +14,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use thinmover_tests::fixtures::{Finished, HostState, MIB, Writer, lvm, run};
 
-use crate::job::{Host, assert_equal};
+use crate::job::{Host, assert_equal, id};
+use crate::service::{Service, can_run};
 
 const SERVICE: &str = "/usr/lib/systemd/system/thinmover.service";
 const UNITS: [&str; 3] = ["thinmover.service", "thinmover.socket", "thinmover-recover.service"];
@@ -30,8 +31,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("lvm_has_nothing_to_complain_of_in_the_services_sandbox", lvm_commands),
         Trial::test("a_mount_of_the_service_is_gone_when_it_is_killed", mounts),
         Trial::test("an_lvm_command_outlives_a_killed_service", outlives),
+        Trial::test("a_place_the_sandbox_keeps_read_only_is_an_error_that_says_so", read_only)
+            .with_ignored_flag(!can_run()),
     ]
-    .map(|trial| trial.with_ignored_flag(ignored))
+    .map(|trial| if ignored { trial.with_ignored_flag(true) } else { trial })
     .into()
 }
 
@@ -133,6 +136,42 @@ fn outlives() -> Result<(), Failed> {
     kill(child, Signal::SIGKILL).map_err(|_| "it was killed with the service")?;
     Ok(())
 }
+
+/// The configuration and its password file are only read; what is written stands elsewhere, or the
+/// administrator allows it as the error says.
+fn read_only() -> Result<(), Failed> {
+    let service = Service::new(Host::with_ext4());
+    let host = &service.host;
+    host.write_file("file", MIB);
+    let password_file = "/etc/thinmover/password";
+    fs::copy(host.thinmover.password_file(), password_file)?;
+    let repository = format!("file://{REPOSITORY}");
+    let to_etc = ["--repo", &repository, "--password-file", password_file];
+    let back_up = [&["backup", "create", &host.data.name][..], &to_etc].concat();
+    let backup = id(&service.json(0, &["backup", "create", &host.data.name]));
+    run("cp", &["-r", &host.thinmover.repository_folder().display().to_string(), REPOSITORY]);
+
+    let before = HostState::now();
+    for words in [&back_up[..], &["restore", &backup, IMAGE], &["restore", &backup, "/usr/image"]] {
+        let failed = service.json(1, words);
+        assert_eq!(failed["error"]["code"], "permission-denied", "{failed}");
+        for part in ["ProtectSystem=", "ReadWritePaths=", "systemctl edit thinmover.service"] {
+            assert!(failed["error"]["hint"].as_str().unwrap().contains(part), "{failed}");
+        }
+    }
+    service.assert_clean(&before, "refused");
+
+    service.drop_in("ReadWritePaths=/etc/thinmover");
+    run("systemctl", &["restart", "thinmover.service"]);
+    service.json(0, &back_up);
+    service.json(0, &["restore", &backup, IMAGE]);
+    service.assert_clean(&before, "allowed");
+    Ok(())
+}
+
+/// Below a folder that goes with the [`Service`].
+const REPOSITORY: &str = "/etc/thinmover/repository";
+const IMAGE: &str = "/etc/thinmover/image";
 
 /// A unit like `thinmover.service` but for its program. Removed when dropped.
 struct Unit {
