@@ -138,7 +138,11 @@ fn here_or_built(known: &Known, build: bool) -> Result<PathBuf> {
         bail!("it is not installed (--peers all builds it)");
     }
     eprintln!("bench: building {} (once, several minutes)", known.name);
-    run_quietly(command).context("it cannot be built here")?;
+    // All that the build says would drown the report.
+    run_quietly(command).map_err(|error| {
+        eprintln!("bench: {}: {error:#}", known.name);
+        anyhow::anyhow!("it is not installed and could not be built")
+    })?;
     Ok(built)
 }
 
