@@ -96,6 +96,15 @@ pub(super) fn size(bytes: u64) -> String {
     Bytes(bytes).to_string()
 }
 
+/// A line about a fallback that costs the host its page cache, where there was one.
+pub(super) fn page_cache_note(page_cache: bool) -> &'static str {
+    if page_cache {
+        "  went through the page cache: direct I/O is not possible there\n"
+    } else {
+        ""
+    }
+}
+
 /// A time as people read it, e.g. `2026-01-31 12:00:00Z`.
 pub(super) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::confirm::confirm;
 use super::invocation::{Invocation, RepositoryArgs};
-use super::output::{Done, Report, size};
+use super::output::{Done, Report, page_cache_note, size};
 use super::work::Worker;
 use crate::engine::DownloadReport;
 use crate::failure::{Code, Result};
@@ -91,7 +91,7 @@ impl Report for DownloadReport {
             );
         }
         format!(
-            "Restored backup {} of {} to {} in {:.1} s\n  wrote     {} of {}\n  discarded {}\n",
+            "Restored backup {} of {} to {} in {:.1} s\n  wrote     {} of {}\n  discarded {}\n{}",
             self.id,
             self.source,
             self.target,
@@ -99,6 +99,7 @@ impl Report for DownloadReport {
             size(self.written_bytes),
             size(self.total_bytes),
             size(self.discarded_bytes),
+            page_cache_note(self.page_cache),
         )
     }
 }

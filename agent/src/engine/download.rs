@@ -55,6 +55,10 @@ pub(crate) struct DownloadReport {
     /// Whether the target held only zeroes before.
     pub(crate) blank: bool,
     pub(crate) dry_run: bool,
+    /// Whether the target was written through the page cache, since its filesystem refuses O_DIRECT or
+    /// its size is no multiple of a sector.
+    #[serde(default)]
+    pub(crate) page_cache: bool,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -248,6 +252,7 @@ impl Job<'_> {
             written_bytes: done.written_bytes,
             discarded_bytes: done.discarded_bytes,
             read_bytes: done.read_bytes,
+            page_cache: !file.direct().is_direct(),
             ..self.report(manifest, blank, warnings)
         })
     }
@@ -281,6 +286,7 @@ impl Job<'_> {
             seconds: self.started.elapsed().as_secs_f64(),
             blank,
             dry_run: self.spec.dry_run,
+            page_cache: false,
             warnings,
         }
     }

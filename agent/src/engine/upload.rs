@@ -63,6 +63,10 @@ pub(crate) struct UploadReport {
     pub(crate) seconds: f64,
     /// How long making the snapshot took: the origin's filesystem was frozen for a part of this.
     pub(crate) freeze_millis: u64,
+    /// Whether the source was read through the page cache, since its filesystem refuses O_DIRECT or
+    /// its size is no multiple of a sector.
+    #[serde(default)]
+    pub(crate) page_cache: bool,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -296,6 +300,7 @@ impl Upload<'_> {
             stored_bytes: manifest.stored_bytes,
             seconds: self.started.elapsed().as_secs_f64(),
             freeze_millis: u64::try_from(frozen.as_millis()).unwrap_or(u64::MAX),
+            page_cache: !file.direct().is_direct(),
             warnings,
         })
     }

@@ -150,3 +150,16 @@ fn a_lost_last_backup_is_told_of() {
     assert_eq!(ran.code, 5, "{ran:#?}");
     assert!(ran.document()["warnings"][0].as_str().unwrap().contains(&first));
 }
+
+#[test]
+fn what_has_to_go_through_the_page_cache_says_so() {
+    let fixture = Fixture::new();
+    for (length, page_cache) in [(64 << 10, false), ((64 << 10) + 100, true)] {
+        let source = fixture.image("source", &noise(3, length));
+        let report = fixture.job(&["backup", "create", &source]).json();
+        assert_eq!(report["pageCache"], page_cache, "{report}");
+        let args = ["backup", "create", &source, "--standalone", "--repo", &fixture.url()];
+        let ran = fixture.run(&args).succeeded();
+        assert_eq!(ran.stdout.contains("page cache"), page_cache, "{ran:#?}");
+    }
+}

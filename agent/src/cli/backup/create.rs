@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use serde::Serialize;
 
 use crate::cli::invocation::{Invocation, RepositoryArgs};
-use crate::cli::output::{Done, Report, size};
+use crate::cli::output::{Done, Report, page_cache_note, size};
 use crate::cli::work::Worker;
 use crate::config::Size;
 use crate::engine::{CopyMethod, UploadReport};
@@ -154,7 +154,7 @@ impl Report for Created {
 impl Report for UploadReport {
     fn human(&self) -> String {
         format!(
-            "Backup {} of {}\n  read   {} of {} in {:.1} s (tier {}: {})\n  stored {} for {} that was new\n",
+            "Backup {} of {}\n  read   {} of {} in {:.1} s (tier {}: {})\n  stored {} for {} that was new\n{}",
             self.id,
             self.source,
             size(self.read_bytes),
@@ -164,6 +164,7 @@ impl Report for UploadReport {
             self.reason,
             size(self.stored_bytes),
             size(self.new_bytes),
+            page_cache_note(self.page_cache),
         )
     }
 }
