@@ -6,6 +6,7 @@
 mod failures;
 mod listener;
 mod lock;
+mod memory;
 mod notify;
 mod run;
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use thinmover_io::keep_heap_small;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -11,6 +12,7 @@ use tokio::time::{Instant, interval};
 
 use super::listener::{Listening, listen};
 use super::lock::AgentLock;
+use super::memory::Memory;
 use super::notify::Notifier;
 use crate::api::Api;
 use crate::config::{self, Settings};
@@ -32,6 +34,7 @@ const BLOCKING_THREADS: usize = 16;
 /// # Errors
 /// What keeps it from starting: a wrong configuration, another agent, a socket in use.
 pub(crate) fn run(config: Option<&Path>) -> Result<()> {
+    keep_heap_small();
     sandbox::note_service();
     let settings = config::load(config)?;
     for warning in &settings.warnings {
@@ -58,7 +61,8 @@ pub(crate) fn run(config: Option<&Path>) -> Result<()> {
         .build()
         .map_err(|error| failed("cannot start the runtime", &error))?;
     let daemon = Daemon {
-        api: Api::new(Arc::clone(&engine), table, Arc::clone(&runner)),
+        api: Api::new(Arc::clone(&engine), Arc::clone(&table), Arc::clone(&runner)),
+        table,
         config,
         engine,
         runner,
@@ -74,6 +78,7 @@ pub(crate) fn run(config: Option<&Path>) -> Result<()> {
 struct Daemon<'a> {
     config: Option<&'a Path>,
     engine: Arc<CurrentEngine>,
+    table: Arc<Table>,
     runner: Arc<RunnerHandle>,
     api: Api,
     notifier: Notifier,
@@ -98,6 +103,7 @@ impl Daemon<'_> {
 
         let mut tick = interval(TICK);
         let mut pulse = Pulse::new(&self.notifier);
+        let mut memory = Memory::new();
         loop {
             tokio::select! {
                 name = end.told() => {
@@ -105,7 +111,12 @@ impl Daemon<'_> {
                     break;
                 }
                 _ = reload.recv() => self.reload(),
-                _ = tick.tick() => pulse.beat(&self.notifier, &self.runner),
+                _ = tick.tick() => {
+                    pulse.beat(&self.notifier, &self.runner);
+                    if self.table.counts().0 == 0 {
+                        memory.give_back();
+                    }
+                }
             }
         }
 
