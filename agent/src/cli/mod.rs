@@ -20,6 +20,7 @@ mod service;
 mod signals;
 mod snapshot;
 mod status;
+mod thin;
 mod volumes;
 mod work;
 
@@ -65,6 +66,9 @@ enum Command {
     /// Repositories
     #[command(subcommand)]
     Repo(repo::Command),
+    /// What dm-thin's own metadata says, for looking into a pool
+    #[command(subcommand)]
+    Thin(thin::Command),
 }
 
 /// Runs the command line of this process.
@@ -98,6 +102,7 @@ fn run(cli: Cli) -> crate::failure::Result<Done> {
         Command::Backup(command) => backup::run(&command, &invocation),
         Command::Restore(args) => restore::run(&args, &invocation),
         Command::Repo(command) => repo::run(&command, &invocation),
+        Command::Thin(command) => thin::run(&command, &invocation),
     }
 }
 

@@ -7,5 +7,6 @@ mod fixture;
 mod refusals;
 mod repositories;
 mod restoring;
+mod thin;
 mod uploads;
 mod usage;

@@ -9,7 +9,7 @@ use super::delta::Change;
 use super::memory::MemoryBlocks;
 use super::superblock::{MAGIC, MAGIC_NUMBER};
 use super::values::MetadataBlock;
-use super::{Device, Mapping, MetadataError, PoolTime, Root, ThinMetadata};
+use super::{Device, Extent, Mapping, MetadataError, PoolTime, Root, ThinMetadata};
 use crate::units::Bytes;
 
 /// Blocks of an image at most.
@@ -66,16 +66,18 @@ fn mappings_and_extents(
     };
     let size = metadata.superblock().chunk.bytes().0;
     let everything = Bytes(0)..Bytes(u64::MAX);
+    let chunks_of = |extent: Extent| {
+        let first = extent.offset.0 / size;
+        first..first + extent.length.0 / size
+    };
     let mut all = Vec::new();
     for extent in metadata.mapped(device, everything.clone())? {
-        let extent = extent?;
-        all.extend((extent.offset.0 / size..).take((extent.length.0 / size) as usize));
+        all.extend(chunks_of(extent?));
     }
     assert_eq!(all, chunks(&|_| true));
     let mut changed = Vec::new();
     for extent in metadata.changed_since(device, since, everything)? {
-        let extent = extent?;
-        changed.extend((extent.offset.0 / size..).take((extent.length.0 / size) as usize));
+        changed.extend(chunks_of(extent?));
     }
     assert_eq!(changed, chunks(&|mapping| mapping.time >= since));
     Ok(mappings)

@@ -57,7 +57,7 @@ impl Pool {
         };
         let mut id = 0;
         for _ in 0..=chance.below(6) {
-            id += 1 + chance.one_of(&[0, 0, 3, 100_000]) as u32;
+            id += 1 + chance.one_of(&[0_u32, 0, 3, 100_000]);
             let origins: Vec<u32> = pool.devices.keys().copied().collect();
             let mut device = Device::default();
             if !origins.is_empty() && chance.below(3) > 0 {
