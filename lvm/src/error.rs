@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::command::CommandError;
+use crate::dm_thin::MetadataError;
 use crate::guard::Refusal;
 use crate::names::NameError;
 use crate::record::RecordError;
@@ -43,6 +44,9 @@ pub enum LvmError {
     /// A record could not be written, read or locked.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// A pool's metadata could not be read or relied on.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
     /// The caller is not root.
     #[error("root is needed: LVM and device-mapper obey nobody else")]
     NotRoot,
@@ -86,8 +90,10 @@ impl LvmError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Metadata(MetadataError::NoDevice(_)) => ErrorKind::NotFound,
             Self::Ambiguous { .. }
             | Self::Refused(_)
+            | Self::Metadata(MetadataError::Live { .. })
             | Self::Command(CommandError::Locked { .. })
             | Self::Record(RecordError::Busy { .. }) => ErrorKind::Refused,
             Self::Name(_) => ErrorKind::Invalid,
@@ -100,9 +106,11 @@ impl LvmError {
                 io::ErrorKind::PermissionDenied => ErrorKind::Permission,
                 _ => ErrorKind::Failed,
             },
-            Self::Command(_) | Self::Report(_) | Self::Record(_) | Self::Unexpected { .. } => {
-                ErrorKind::Failed
-            }
+            Self::Command(_)
+            | Self::Report(_)
+            | Self::Record(_)
+            | Self::Metadata(_)
+            | Self::Unexpected { .. } => ErrorKind::Failed,
         }
     }
 

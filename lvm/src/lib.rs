@@ -15,6 +15,7 @@ mod activation;
 mod command;
 mod device;
 pub mod direct;
+pub mod dm_thin;
 mod error;
 mod guard;
 mod host;

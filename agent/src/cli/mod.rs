@@ -21,6 +21,7 @@ mod service;
 mod signals;
 mod snapshot;
 mod status;
+mod thin;
 mod volumes;
 mod work;
 
@@ -69,6 +70,9 @@ enum Command {
     /// What this host can do: the limits of an upload and a restore
     #[command(subcommand)]
     Benchmark(benchmark::Command),
+    /// What dm-thin's own metadata says, for looking into a pool
+    #[command(subcommand)]
+    Thin(thin::Command),
 }
 
 /// Runs the command line of this process.
@@ -103,6 +107,7 @@ fn run(cli: Cli) -> crate::failure::Result<Done> {
         Command::Restore(args) => restore::run(&args, &invocation),
         Command::Repo(command) => repo::run(&command, &invocation),
         Command::Benchmark(command) => benchmark::run(&command, &invocation),
+        Command::Thin(command) => thin::run(&command, &invocation),
     }
 }
 

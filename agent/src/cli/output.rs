@@ -17,6 +17,8 @@ pub(super) enum Done {
     WithWarnings,
     /// It did what was asked, and found damage.
     Damaged,
+    /// It failed when its answer had begun; the answer's end says so.
+    CutShort,
 }
 
 impl Done {
@@ -24,7 +26,7 @@ impl Done {
     pub(super) fn exit_code(self) -> u8 {
         match self {
             Self::Clean => 0,
-            Self::Damaged => 1,
+            Self::Damaged | Self::CutShort => 1,
             Self::WithWarnings => 5,
         }
     }

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 
+use thinmover_lvm::dm_thin::{MetadataBlock, MetadataError, Problem};
 use thinmover_lvm::{ErrorKind, LvmError, Refusal};
 use thinmover_repository::{Error as RepositoryError, StoreErrorKind};
 
@@ -12,6 +13,9 @@ use crate::stream::{Canceled, StreamError};
 
 impl From<LvmError> for Failure {
     fn from(error: LvmError) -> Self {
+        if let LvmError::Metadata(error) = error {
+            return error.into();
+        }
         let code = match &error {
             LvmError::Ambiguous { .. } => Code::Ambiguous,
             LvmError::Refused(refusal) => refusal_code(refusal),
@@ -47,6 +51,35 @@ fn refusal_code(refusal: &Refusal) -> Code {
         Refusal::InUse { .. } | Refusal::Mounted { .. } => Code::Busy,
         Refusal::NameTaken { .. } => Code::Exists,
         _ => Code::Unsuitable,
+    }
+}
+
+impl From<MetadataError> for Failure {
+    fn from(error: MetadataError) -> Self {
+        const TAKE_A_SNAPSHOT: &str = "a pool's metadata can be read while it is in use after \
+             `dmsetup message POOL-tpool 0 reserve_metadata_snap`; \
+             `dmsetup message POOL-tpool 0 release_metadata_snap` gives it back";
+        let (code, hint) = match &error {
+            MetadataError::Damaged { problem: Problem::NoSuperblock(_), .. }
+            | MetadataError::Damaged { block: MetadataBlock(0), problem: Problem::PastTheEnd } => (
+                Code::Unsuitable,
+                "name a pool's metadata device, VG-POOL_tmeta under /dev/mapper, or a copy of one",
+            ),
+            MetadataError::Damaged { .. } => (
+                Code::Damaged,
+                "`thin_check` looks for all that is wrong; a copy that was made while the pool was \
+                 active is never whole",
+            ),
+            MetadataError::NoDevice(_) => {
+                (Code::NotFound, "`thinmover thin dump METADATA` lists the devices")
+            }
+            MetadataError::Changed | MetadataError::Live { .. } => (Code::Busy, TAKE_A_SNAPSHOT),
+            MetadataError::NotDirect { .. } => {
+                (Code::Unsuitable, "name the device itself, or make a copy of it in a file")
+            }
+            MetadataError::Read { .. } => return Self::from_error(Code::Failed, &error),
+        };
+        Self::from_error(code, &error).hint(hint)
     }
 }
 

@@ -8,5 +8,6 @@ mod memory;
 mod refusals;
 mod repositories;
 mod restoring;
+mod thin;
 mod uploads;
 mod usage;
