@@ -9,6 +9,7 @@
 mod agent;
 mod agent_errors;
 mod agent_kills;
+mod agent_snapshots;
 mod crash;
 mod fixtures;
 mod job;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
             agent::trials(),
             agent_kills::trials(),
             agent_errors::trials(),
+            agent_snapshots::trials(),
         ]
         .into_iter()
         .flatten()
