@@ -8,6 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use thinmover_io::crash_point;
+use thinmover_lvm::{OwnedSnapshot, Owner};
 use uuid::Uuid;
 
 use crate::durable;
@@ -26,8 +28,10 @@ pub(crate) struct Claim {
     pub(crate) id: String,
     /// As the caller gave it.
     pub(crate) spec: Map<String, Value>,
-    /// The LV's name, chosen before it is made.
+    /// The LV's name, chosen before it is made: nothing in the group had it then.
     name: String,
+    /// The UUID of the LV it is to be a snapshot of.
+    origin: String,
     /// The LV's UUID, once it is known.
     pub(crate) handle: Option<String>,
 }
@@ -87,19 +91,31 @@ impl Claims {
             }
             None => {
                 let unnamed = || format!("thinmover-{:.8}", Uuid::new_v4().simple());
-                let name = asked.name.clone().unwrap_or_else(unnamed);
-                Claim { version: VERSION, id: id.to_owned(), spec, name, handle: None }
+                let name = asked.name.unwrap_or_else(unnamed);
+                let origin = engine.check_new_snapshot(&asked.source.volume, &name, scope)?;
+                let id = id.to_owned();
+                let claim = Claim { version: VERSION, id, spec, name, origin, handle: None };
+                self.write(&claim)?;
+                crash_point("snapshot:claimed");
+                claim
             }
         };
-        if let Some(snapshot) = claim.find(engine)? {
-            return Ok(Made { claim, snapshot: Some(snapshot), is_new, warnings: Vec::new() });
+        if !is_new {
+            let snapshot = self.find(&claim, engine)?;
+            let was_there = claim.handle.is_some();
+            if let Some(snapshot) = &snapshot
+                && !was_there
+            {
+                // A crash had kept us from noting it.
+                claim.handle = Some(snapshot.uuid.clone());
+                self.write(&claim)?;
+            }
+            // One that was there and that somebody removed is not made twice.
+            if was_there || snapshot.is_some() {
+                return Ok(Made { claim, snapshot, is_new, warnings: Vec::new() });
+            }
         }
-        if claim.handle.is_some() {
-            // It was there and somebody removed it: an id is not made twice.
-            return Ok(Made { claim, snapshot: None, is_new, warnings: Vec::new() });
-        }
-        self.write(&claim)?;
-        let made = engine.create_snapshot(&asked.source.volume, Some(&claim.name), scope);
+        let made = engine.create_snapshot(&claim.origin, Some(&claim.name), scope);
         let (snapshot, warnings) = match made {
             Ok(made) => made,
             Err(failure) => {
@@ -107,6 +123,7 @@ impl Claims {
                 return Err(failure);
             }
         };
+        crash_point("snapshot:made");
         let snapshot = Snapshot::new(&snapshot);
         claim.handle = Some(snapshot.uuid.clone());
         self.write(&claim)?;
@@ -122,7 +139,7 @@ impl Claims {
             Failure::new(Code::NotFound, format!("there is no snapshot {id}"))
                 .hint("`thinmover snapshot list` shows what there is")
         })?;
-        let snapshot = claim.find(engine)?;
+        let snapshot = self.find(&claim, engine)?;
         Ok((claim, snapshot))
     }
 
@@ -133,8 +150,9 @@ impl Claims {
     /// `NotFound`, `NotAllowed` outside of `scope`, `Busy` while it is mounted or read.
     pub(crate) fn delete(&self, engine: &Engine, id: &str, scope: &Scope) -> Result<Vec<String>> {
         let _lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let snapshot = match self.read(id)? {
-            Some(claim) => match claim.find(engine)? {
+        let claim = self.read(id)?;
+        let snapshot = match &claim {
+            Some(claim) => match self.find(claim, engine)? {
                 Some(snapshot) => snapshot,
                 None => {
                     self.remove(id)?;
@@ -146,12 +164,26 @@ impl Claims {
         let group = snapshot.name.split('/').next().unwrap_or_default();
         scope.check_group(group)?;
         let ((), warnings) = engine.delete_snapshot(&snapshot.uuid)?;
-        for claim in self.all()? {
-            if claim.handle.as_ref() == Some(&snapshot.uuid) {
-                self.remove(&claim.id)?;
-            }
+        crash_point("snapshot:deleted");
+        let named =
+            self.all()?.into_iter().filter(|claim| claim.handle == Some(snapshot.uuid.clone()));
+        for claim in named.chain(claim) {
+            self.remove(&claim.id)?;
         }
         Ok(warnings)
+    }
+
+    /// The snapshot that a claim stands for, if it is there.
+    fn find(&self, claim: &Claim, engine: &Engine) -> Result<Option<Snapshot>> {
+        let snapshots = engine.snapshots()?;
+        let Some(found) = snapshots.iter().find(|snapshot| claim.stands_for(snapshot)) else {
+            return Ok(None);
+        };
+        let is_others = |other: Claim| {
+            other.id != claim.id && other.handle.as_deref() == Some(found.uuid.as_str())
+        };
+        let is_free = claim.handle.is_some() || !self.all()?.into_iter().any(is_others);
+        Ok(is_free.then(|| Snapshot::new(found)))
     }
 
     fn all(&self) -> Result<Vec<Claim>> {
@@ -212,14 +244,17 @@ impl Claims {
 }
 
 impl Claim {
-    /// The snapshot, if it is there: by its UUID, or where a crash kept us from learning that, by
-    /// its name.
-    fn find(&self, engine: &Engine) -> Result<Option<Snapshot>> {
-        let snapshots = Snapshots::read(engine)?.snapshots;
-        Ok(snapshots.into_iter().find(|snapshot| match &self.handle {
-            Some(handle) => *handle == snapshot.uuid,
-            None => snapshot.name.split('/').next_back() == Some(&self.name),
-        }))
+    /// Whether it stands for this snapshot, which no other claim names: by its UUID, or where a
+    /// crash kept us from noting that, by all that was chosen before.
+    fn stands_for(&self, snapshot: &OwnedSnapshot) -> bool {
+        match &self.handle {
+            Some(handle) => handle == snapshot.uuid.as_str(),
+            None => {
+                snapshot.owner == Owner::Operator
+                    && snapshot.name.as_str() == self.name
+                    && snapshot.origin_uuid.as_str() == self.origin
+            }
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! `/v1/snapshots`: VolumeSnapshots by the caller's ids.
 
+use std::time::{Duration, Instant};
+
 use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -8,10 +10,13 @@ use super::jobs::check_id;
 use super::request::Request;
 use super::{Shared, document, ok};
 use crate::access::Right;
-use crate::failure::Result;
+use crate::failure::{Code, Failure, Result};
 use crate::http::Answer;
 use crate::snapshots::Claim;
 use crate::views::{Snapshot, Snapshots};
+
+/// How long a request waits for the recovery at the agent's start.
+const RECOVERY_LIMIT: Duration = Duration::from_secs(60);
 
 /// The resource of `/v1/snapshots/{id}`.
 #[derive(Serialize)]
@@ -46,6 +51,7 @@ pub(super) fn put(shared: &Shared, request: &Request, id: &str) -> Result<Answer
     request.caller.require(Right::Backup, "making a snapshot")?;
     check_id(id)?;
     let spec = Request::spec(&mut request.object()?)?;
+    wait_for_recovery(shared)?;
     let engine = shared.engine.get();
     let made = shared.snapshots.create(&engine, id, spec, request.caller.scope())?;
     let status = if made.is_new { StatusCode::CREATED } else { StatusCode::OK };
@@ -61,7 +67,22 @@ pub(super) fn get(shared: &Shared, request: &Request, id: &str) -> Result<Answer
 /// By the caller's id, or a snapshot's name or UUID.
 pub(super) fn delete(shared: &Shared, request: &Request, id: &str) -> Result<Answer> {
     request.caller.require(Right::Backup, "deleting a snapshot")?;
+    wait_for_recovery(shared)?;
     let engine = shared.engine.get();
     let warnings = shared.snapshots.delete(&engine, id, request.caller.scope())?;
     ok(&json!({ "id": id, "warnings": warnings }))
+}
+
+/// Until the recovery at the agent's start is done a snapshot may be one that is about to be removed,
+/// or in the way of its successor.
+fn wait_for_recovery(shared: &Shared) -> Result<()> {
+    let deadline = Instant::now() + RECOVERY_LIMIT;
+    while shared.runner.left().is_none() {
+        if Instant::now() > deadline {
+            let message = "what an earlier life of the agent left is still being put back";
+            return Err(Failure::new(Code::Busy, message).hint("try again later"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }

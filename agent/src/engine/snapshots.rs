@@ -1,15 +1,37 @@
 //! Snapshots that somebody asked for and that stay until they are deleted.
 
-use thinmover_lvm::{Filesystem, LvName, MountedSnapshot, OwnedSnapshot, Purpose};
+use thinmover_lvm::{
+    Filesystem, LvName, LvmError, MountedSnapshot, OwnedSnapshot, Purpose, Refusal,
+};
 
 use super::context::Scope;
 use super::shared::Engine;
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Result, chain};
 
 /// An answer, and what recovery could not put back before it.
 pub(crate) type Warned<T> = (T, Vec<String>);
 
 impl Engine {
+    /// Looks up what a snapshot is to be made of, and returns its UUID.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotAllowed` outside of `scope`, `Exists` where a volume has the name.
+    pub(crate) fn check_new_snapshot(
+        &self,
+        origin: &str,
+        name: &str,
+        scope: &Scope,
+    ) -> Result<String> {
+        let inventory = self.lvm.inventory()?;
+        let origin = inventory.find_volume(origin)?;
+        scope.check_group(origin.vg.as_str())?;
+        let volume = format!("{}/{name}", origin.vg);
+        if inventory.find_volume(&volume).is_ok() {
+            return Err(LvmError::from(Refusal::NameTaken { volume }).into());
+        }
+        Ok(origin.uuid.to_string())
+    }
+
     /// Makes a snapshot that stays until it is deleted.
     ///
     /// # Errors
@@ -35,9 +57,21 @@ impl Engine {
         )?;
         let uuid = snapshot.uuid().clone();
         drop(snapshot);
-        let owned = self.snapshots()?.into_iter().find(|snapshot| snapshot.uuid == uuid);
-        owned.map(|snapshot| (snapshot, warnings)).ok_or_else(|| {
-            Failure::new(Code::Failed, format!("the new snapshot of {origin} is gone already"))
+        let made = self.snapshots().and_then(|snapshots| {
+            let made = snapshots.into_iter().find(|snapshot| snapshot.uuid == uuid);
+            made.ok_or_else(|| {
+                let message = format!("the new snapshot of {} is gone already", volume.alias());
+                Failure::new(Code::Failed, message)
+            })
+        });
+        made.map(|snapshot| (snapshot, warnings)).map_err(|mut failure| {
+            match self.lvm.delete_snapshot(uuid.as_str()) {
+                Ok(()) | Err(LvmError::NotFound { .. }) => {}
+                Err(error) => {
+                    failure.message = format!("{}; also, {}", failure.message, chain(&error));
+                }
+            }
+            failure
         })
     }
 

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
@@ -40,19 +39,9 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 fn named() -> Result<(), Failed> {
     let service = Service::new(Host::with_ext4());
-    let marker = service.host.thinmover.scratch().join("killed");
-    let binary = std::env::var(CRASH_BINARY)?;
     let before = HostState::now();
     for point in POINTS {
-        let marker = marker.display();
-        // The first agent dies at the point, the ones after it do not.
-        service.drop_in(&format!(
-            "ExecStart=\nExecStart=/bin/sh -c '[ -e {marker} ] && exec /usr/bin/thinmover agent; \
-             touch {marker}; exec env THINMOVER_CRASH_AT={point} {binary} agent'\nRestartSec=100ms"
-        ));
-        run("systemctl", &["stop", "thinmover.service"]);
-        run("systemctl", &["reset-failed", "thinmover.service"]);
-        fs::remove_file(Path::new(&marker.to_string())).ok();
+        service.die_once_at(point);
         service.host.write_file("file", MIB);
         let submitted = service.run(&["backup", "create", &service.host.data.name, "--detach"]);
         // Killed while it takes the job on record, it answers nobody.

@@ -9,6 +9,7 @@
 mod agent;
 mod agent_errors;
 mod agent_kills;
+mod agent_snapshots;
 mod crash;
 mod engines;
 mod fixtures;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
             agent_kills::trials(),
             udev::trials(),
             agent_errors::trials(),
+            agent_snapshots::trials(),
         ]
         .into_iter()
         .flatten()

@@ -1,5 +1,5 @@
 //! The agent as systemd runs it, with a pool, a mounted volume and a configured repository.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use thinmover_tests::fixtures::{Finished, HostState, run};
+use thinmover_tests::fixtures::{CRASH_BINARY, Finished, HostState, run};
 
 use crate::job::Host;
 
@@ -55,6 +55,22 @@ impl Service {
         fs::create_dir_all(Path::new(DROP_IN).parent().unwrap()).unwrap();
         fs::write(DROP_IN, format!("[Service]\n{text}\n")).unwrap();
         run("systemctl", &["daemon-reload"]);
+    }
+
+    /// Stops the agent. The next one is the build with crash points and kills itself at this one;
+    /// those after it do not.
+    #[track_caller]
+    pub(crate) fn die_once_at(&self, point: &str) {
+        let binary = std::env::var(CRASH_BINARY).expect("mark the trial with KILLS");
+        let marker = self.host.thinmover.scratch().join("killed");
+        let shown = marker.display();
+        self.drop_in(&format!(
+            "ExecStart=\nExecStart=/bin/sh -c '[ -e {shown} ] && exec /usr/bin/thinmover agent; \
+             touch {shown}; exec env THINMOVER_CRASH_AT={point} {binary} agent'\nRestartSec=100ms"
+        ));
+        run("systemctl", &["stop", "thinmover.service"]);
+        run("systemctl", &["reset-failed", "thinmover.service"]);
+        let _ = fs::remove_file(marker);
     }
 
     /// Runs the installed command, as a user would.
