@@ -12,8 +12,11 @@ use crate::fixture::{Fixture, Ran};
 
 const CHUNK: u64 = 128 * 512;
 
-/// Metadata of devices with these mappings: thin block → (data block, time).
-fn metadata(fixture: &Fixture, devices: &[(u32, BTreeMap<u64, (u64, u32)>)]) -> String {
+/// Thin block → (data block, time).
+type Mappings = BTreeMap<u64, (u64, u32)>;
+
+/// Metadata of devices with these mappings.
+fn metadata(fixture: &Fixture, devices: &[(u32, Mappings)]) -> String {
     let mut xml = "<superblock uuid=\"\" time=\"3\" transaction=\"7\" flags=\"0\" version=\"2\" \
                    data_block_size=\"128\" nr_data_blocks=\"9000\">\n"
         .to_owned();
@@ -38,14 +41,14 @@ fn metadata(fixture: &Fixture, devices: &[(u32, BTreeMap<u64, (u64, u32)>)]) -> 
         .env("PATH", std::env::var("PATH").unwrap_or_default() + ":/usr/sbin")
         .args(["-q", "-i", &fixture.arg("xml"), "-o", &fixture.arg("metadata")])
         .status()
-        .expect("thin_restore of thin-provisioning-tools");
+        .unwrap_or_else(|error| panic!("thin_restore of thin-provisioning-tools: {error}"));
     assert!(restored.success());
     fixture.arg("metadata")
 }
 
 /// A device and what became of it: one chunk rewritten, two gone, one new.
 fn two_devices(fixture: &Fixture) -> String {
-    let before: BTreeMap<_, _> = (0..10).map(|thin| (thin, (thin + 100, 0))).collect();
+    let before: Mappings = (0..10).map(|thin| (thin, (thin + 100, 0))).collect();
     let mut after = before.clone();
     after.insert(2, (200, 2));
     after.remove(&5);

@@ -64,6 +64,11 @@ impl<S: BlockSource> Fetcher<S> {
         }
     }
 
+    /// How many blocks have been asked for.
+    pub(super) fn asked(&self) -> u64 {
+        self.next_ticket
+    }
+
     /// Forgets what was asked for and not taken.
     pub(super) fn abandon(&mut self) {
         self.asked.clear();

@@ -80,6 +80,7 @@ impl From<Mapping> for MappingRun {
 impl LeafCursor {
     /// Turns to another leaf. The last one has been read to its end.
     pub(super) fn turn_to(&mut self, leaf: Node) {
+        debug_assert!(self.front().is_none(), "the last one is not at its end");
         *self = Self { leaf: Some(leaf), next: 0 };
     }
 

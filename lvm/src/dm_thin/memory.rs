@@ -1,6 +1,6 @@
 //! Metadata in memory, for tests: reads finish out of order, and how many there were is known.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 
@@ -11,7 +11,9 @@ use super::values::MetadataBlock;
 /// Reads an image; a given one always in the same order.
 #[derive(Debug)]
 pub(super) struct MemoryBlocks {
-    image: Vec<u8>,
+    image: Rc<RefCell<Vec<u8>>>,
+    /// Whatever read this block is in fails.
+    pub(super) bad_block: Option<u64>,
     begun: Vec<(u64, MetadataBlock, usize)>,
     order: u64,
     counter: Rc<Cell<u64>>,
@@ -21,12 +23,18 @@ impl MemoryBlocks {
     const ROOM: usize = 5;
 
     pub(super) fn new(image: Vec<u8>) -> Self {
-        Self { image, begun: Vec::new(), order: 1, counter: Rc::default() }
+        let image = Rc::new(RefCell::new(image));
+        Self { image, bad_block: None, begun: Vec::new(), order: 1, counter: Rc::default() }
     }
 
     /// How many blocks have been read, also when this has been given away.
     pub(super) fn counter(&self) -> Rc<Cell<u64>> {
         Rc::clone(&self.counter)
+    }
+
+    /// The image, to change it also when this has been given away.
+    pub(super) fn image(&self) -> Rc<RefCell<Vec<u8>>> {
+        Rc::clone(&self.image)
     }
 }
 
@@ -34,7 +42,7 @@ impl BlockSource for MemoryBlocks {
     type Bytes = Vec<u8>;
 
     fn block_count(&self) -> u64 {
-        (self.image.len() / BLOCK_BYTES) as u64
+        (self.image.borrow().len() / BLOCK_BYTES) as u64
     }
 
     fn has_room(&self) -> bool {
@@ -52,7 +60,10 @@ impl BlockSource for MemoryBlocks {
         let chosen = usize::try_from(self.order >> 33).unwrap_or(0) % self.begun.len();
         let (tag, first, count) = self.begun.swap_remove(chosen);
         self.counter.set(self.counter.get() + count as u64);
+        if self.bad_block.is_some_and(|bad| (first.0..first.0 + count as u64).contains(&bad)) {
+            return (tag, Err(io::ErrorKind::Other.into()));
+        }
         let start = usize::try_from(first.0).unwrap_or(0) * BLOCK_BYTES;
-        (tag, Ok(self.image[start..start + count * BLOCK_BYTES].to_vec()))
+        (tag, Ok(self.image.borrow()[start..start + count * BLOCK_BYTES].to_vec()))
     }
 }

@@ -72,6 +72,11 @@ impl<S: BlockSource> ThinMetadata<S> {
         self.held
     }
 
+    /// How many metadata blocks have been asked for so far, for reports.
+    pub fn blocks_read(&self) -> u64 {
+        self.fetch.asked()
+    }
+
     /// The device with that number.
     ///
     /// # Errors

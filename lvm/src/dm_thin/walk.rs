@@ -207,7 +207,9 @@ impl Walk {
         height: usize,
     ) -> Result<(), MetadataError> {
         if let Some((side, node)) = self.next_node(fetch, height + 1)? {
-            self.heights[height].above[side as usize] = Parent::Node { node, next: 0 };
+            let parent = &mut self.heights[height].above[side as usize];
+            debug_assert!(parent.front().is_none(), "the last one is not at its end");
+            *parent = Parent::Node { node, next: 0 };
         }
         Ok(())
     }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
-use thinmover_io::{EngineKind, IoEngine};
+use nix::errno::Errno;
+use thinmover_io::{ALIGNMENT, EngineKind, Faults, IoEngine};
 use thinmover_lvm::Bytes;
 use thinmover_lvm::dm_thin::{self, Change, ChangedExtent, DeviceId, FileBlocks, ThinMetadata};
 
@@ -18,10 +20,19 @@ fn rounds() -> u64 {
     ROUNDS * factor.unwrap_or(1)
 }
 
-/// One or the other engine, where the kernel has both.
+/// Each engine in turn, where the kernel has them, and one that delays, shortens and reorders.
 fn engine(round: u64) -> IoEngine {
-    let kind = if round.is_multiple_of(2) { EngineKind::IoUring } else { EngineKind::Blocking };
-    IoEngine::new(Some(kind)).unwrap_or_default()
+    match round % 3 {
+        0 => IoEngine::new(Some(EngineKind::IoUring)).unwrap_or_default(),
+        1 => IoEngine::new(Some(EngineKind::Blocking)).unwrap_or_default(),
+        _ => IoEngine::faulty(Faults {
+            seed: round,
+            delay: Duration::from_micros(20),
+            longest_transfer: 5 * ALIGNMENT,
+            failing: 0..0,
+            errno: Errno::EIO,
+        }),
+    }
 }
 
 fn ours(metadata: &mut ThinMetadata<FileBlocks>) -> Pool {

@@ -73,6 +73,7 @@ struct Totals {
     /// Not known where discards are not seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     discarded_bytes: Option<u64>,
+    metadata_blocks_read: u64,
 }
 
 pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
@@ -97,7 +98,7 @@ pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
                         .map(|next| next.map(|changed| Range::new(changed.extent, changed.change))),
                 )?;
                 metadata.check_unchanged()?;
-                end(sink, &totals)
+                end(sink, Totals { metadata_blocks_read: metadata.blocks_read(), ..totals })
             })
         }
         Question::Since { device, time } => {
@@ -110,7 +111,7 @@ pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
                     ranges.map(|next| next.map(|extent| Range::new(extent, Change::Written))),
                 )?;
                 metadata.check_unchanged()?;
-                end(sink, &totals)
+                end(sink, Totals { metadata_blocks_read: metadata.blocks_read(), ..totals })
             })
         }
     }
@@ -149,18 +150,18 @@ fn print(
     Ok(totals)
 }
 
-fn end(sink: &mut Sink, totals: &Totals) -> std::result::Result<(), Broken> {
+fn end(sink: &mut Sink, totals: Totals) -> std::result::Result<(), Broken> {
     match sink {
         Sink::Json(json) => {
             json.end()?;
-            json.fields(totals)?;
+            json.fields(&totals)?;
         }
         Sink::Text(out) => {
             write!(out, "Written {}", size(totals.written_bytes))?;
             if let Some(discarded) = totals.discarded_bytes {
                 write!(out, ", discarded {}", size(discarded))?;
             }
-            writeln!(out, ".")?;
+            writeln!(out, "; {} metadata blocks read.", totals.metadata_blocks_read)?;
         }
     }
     Ok(())

@@ -34,18 +34,19 @@ fn volume() -> impl Strategy<Value = Volume> {
     })
 }
 
-/// A volume and what became of it: some chunks rewritten, gone or new.
+/// A volume and what became of it: some chunks mapped anew in the same place, gone, elsewhere or new.
 fn two_volumes() -> impl Strategy<Value = (Volume, Volume)> {
     (volume(), volume(), any::<u64>(), 0..100_u64).prop_map(|(left, other, seed, percent)| {
         let mut right = left.clone();
-        for (&thin, &place) in other.iter().chain(&left) {
+        for &thin in left.keys() {
             match mix(thin ^ seed) % 100 {
-                roll if roll < percent / 2 => drop(right.insert(thin, place)),
-                roll if roll < percent => drop(right.remove(&thin)),
-                roll if roll > 98 => drop(right.insert(thin, (place.0 + 1, 4))),
+                roll if roll < percent / 2 => drop(right.remove(&thin)),
+                roll if roll < percent => drop(right.insert(thin, (thin, 4))),
                 _ => {}
             }
         }
+        let new = other.into_iter().filter(|(thin, _)| mix(thin ^ !seed) % 100 < percent);
+        right.extend(new);
         (left, right)
     })
 }

@@ -17,7 +17,10 @@ fn child(block: u64) -> Vec<u8> {
 
 /// Everything there is to know of devices 1 and 2.
 fn read(image: &[u8]) -> Result<Vec<String>, MetadataError> {
-    let source = MemoryBlocks::new(image.to_vec());
+    read_from(MemoryBlocks::new(image.to_vec()))
+}
+
+fn read_from(source: MemoryBlocks) -> Result<Vec<String>, MetadataError> {
     let mut metadata = ThinMetadata::new(source, Root::HeldIfAny)?;
     let devices = metadata.devices_after(None)?;
     let mut found = vec![format!("{:?}", metadata.superblock()), format!("{devices:?}")];
@@ -232,6 +235,41 @@ fn a_block_past_the_end_is_an_error_that_names_it() {
         error.to_string(),
         "metadata block 1125899906842624: it is past the end of the metadata"
     );
+}
+
+#[test]
+fn a_block_that_cannot_be_read_is_an_error_where_it_is_wanted_and_nowhere_else() {
+    let whole = read(&small()).unwrap();
+    let blocks = small().len() as u64 / 4096;
+    let mut wanted = 0;
+    for bad in 0..blocks {
+        let mut source = MemoryBlocks::new(small());
+        source.bad_block = Some(bad);
+        match read_from(source) {
+            Ok(found) => assert_eq!(found, whole),
+            Err(MetadataError::Read { block, .. }) => {
+                assert_eq!(block, MetadataBlock(bad));
+                wanted += 1;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(wanted, blocks, "every block of this image is a node or the superblock");
+}
+
+#[test]
+fn a_bad_block_between_two_that_are_wanted_does_no_harm() {
+    let mut image = Image::new(128);
+    let one = image.node(true, &[(0, child(0))]);
+    let between = image.node(true, &[(77, child(0))]);
+    let two = image.node(true, &[(5, child(0))]);
+    let root = image.node(false, &[(0, child(one.0)), (5, child(two.0))]);
+    image.add_root(1, root, 2);
+    let mut source = MemoryBlocks::new(image.bytes(SHAPE));
+    source.bad_block = Some(between.0);
+    let mut metadata = ThinMetadata::new(source, Root::Superblock).unwrap();
+    let device = device(&mut metadata, 1);
+    assert_eq!(metadata.mappings(&device).unwrap().filter_map(Result::ok).count(), 2);
 }
 
 #[test]

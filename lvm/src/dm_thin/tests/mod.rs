@@ -8,5 +8,6 @@
 
 mod answers;
 mod damage;
+mod held_root;
 mod image;
 mod sharing;
