@@ -55,21 +55,27 @@ impl DataPath {
         let block_bytes = block_bytes as usize;
         let shared = self.memory_bytes.saturating_sub(FIXED_BYTES);
         let buffer_bytes = BUFFER_BYTES.max(block_bytes);
-        // A segment of 4 MiB and the block that ends it, in a vector that grows by doubling; three
-        // writes of a pack; the compressor.
-        let worker_bytes = 12 * MIB + 2 * block_bytes;
-        // A range of a pack (4 MiB, or one block), three writes of a block or 1 MiB, a probe, and
-        // the block compressed and plain.
-        let writer_bytes = 5 * MIB + 3 * MIB.max(block_bytes) + 3 * block_bytes;
         Limits {
-            workers: (shared / 4 / worker_bytes).clamp(1, self.workers.max(1)),
-            writers: (shared / 2 / writer_bytes).clamp(1, WRITERS_MAX),
+            workers: (shared / 4 / worker_bytes(block_bytes)).clamp(1, self.workers.max(1)),
+            writers: (shared / 2 / writer_bytes(block_bytes)).clamp(1, WRITERS_MAX),
             buffers: (shared / 4 / buffer_bytes).clamp(2, BUFFERS_MAX),
             buffer_bytes,
             window_blocks: WINDOW_BLOCKS,
             index_bytes: shared / 2,
         }
     }
+}
+
+/// A segment of 4 MiB and the block that ends it, in a vector that grows by doubling; three writes of
+/// a pack; the compressor.
+fn worker_bytes(block_bytes: usize) -> usize {
+    12 * MIB + 2 * block_bytes
+}
+
+/// A range of a pack (4 MiB, or one block), three writes of 1 MiB or one block, a probe, and the block
+/// compressed and plain.
+fn writer_bytes(block_bytes: usize) -> usize {
+    5 * MIB + 3 * MIB.max(block_bytes) + 3 * block_bytes
 }
 
 #[cfg(test)]
@@ -104,8 +110,8 @@ mod tests {
             for block_bytes in [64 << 10, 256 << 10, 1 << 20] {
                 let limits = limits(memory_bytes, 64, block_bytes);
                 let buffers = limits.buffers * limits.buffer_bytes;
-                let upload = buffers + limits.workers * (12 * MIB + 2 * block_bytes as usize);
-                let download = limits.writers * (8 * MIB + 6 * block_bytes as usize);
+                let upload = buffers + limits.workers * worker_bytes(block_bytes as usize);
+                let download = limits.writers * writer_bytes(block_bytes as usize);
                 for stages in [upload, download] {
                     assert!(FIXED_BYTES + stages + limits.index_bytes <= memory_bytes);
                 }
