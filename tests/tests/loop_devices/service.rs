@@ -1,5 +1,5 @@
 //! The agent as systemd runs it, with a pool, a mounted volume and a configured repository.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
 use std::path::Path;
@@ -15,6 +15,8 @@ const INSTALLED: &str = "/usr/lib/systemd/system/thinmover.service";
 const CONFIG: &str = "/etc/thinmover/config.toml";
 const DROP_IN: &str = "/run/systemd/system/thinmover.service.d/test.conf";
 const STATE: &str = "/var/lib/thinmover";
+/// Longer than anything takes in an emulated guest on a busy host.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Whether the units are installed here, as they are in the test guest; and not in use.
 pub(crate) fn can_run() -> bool {
@@ -94,14 +96,20 @@ impl Service {
     /// The phase a job has ended in; waits for it, also while the agent restarts.
     #[track_caller]
     pub(crate) fn end_of(&self, job: &str) -> Value {
-        let mut last = String::new();
-        wait_until("the job has ended", || {
-            let shown = self.run(&["job", "show", job]);
-            last = shown.stdout;
-            let job: Value = serde_json::from_str(&last).unwrap_or_default();
-            ["Completed", "Failed", "Canceled"].iter().any(|phase| job["phase"] == *phase)
-        });
-        serde_json::from_str(&last).unwrap()
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let shown = self.run(&["job", "show", job]).stdout;
+            let document: Value = serde_json::from_str(&shown).unwrap_or_default();
+            if ["Completed", "Failed", "Canceled"].iter().any(|phase| document["phase"] == *phase) {
+                return document;
+            }
+            if Instant::now() > deadline {
+                let journal =
+                    run("journalctl", &["-u", "thinmover.*", "-o", "short-monotonic", "-n", "60"]);
+                panic!("the job does not end: {shown}\n{journal}");
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Reads and checks every listed backup, and returns how many there are.
@@ -137,7 +145,7 @@ impl Drop for Service {
 
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(120);
+    let deadline = Instant::now() + PATIENCE;
     while !happened() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(100));
