@@ -60,7 +60,7 @@ fn named() -> Result<(), Failed> {
 
 fn random() -> Result<(), Failed> {
     let service = Service::new(Host::with_ext4());
-    service.drop_in("RestartSec=100ms\nStartLimitIntervalSec=0");
+    service.drop_in("RestartSec=100ms\n[Unit]\nStartLimitIntervalSec=0");
     let host = &service.host;
     host.write_file("file", 16 * MIB);
     let before = HostState::now();
