@@ -18,6 +18,7 @@ pub struct DirectFile {
     file: File,
     size_bytes: u64,
     direct: AtomicBool,
+    must_be_direct: bool,
 }
 
 impl DirectFile {
@@ -34,7 +35,20 @@ impl DirectFile {
         let size_bytes = size_bytes(&file)?;
         let direct =
             size_bytes.is_multiple_of(Self::SECTOR_BYTES as u64) && set_direct(&file, true).is_ok();
-        Ok(Self { file, size_bytes, direct: AtomicBool::new(direct) })
+        let direct = AtomicBool::new(direct);
+        Ok(Self { file, size_bytes, direct, must_be_direct: false })
+    }
+
+    /// The same, but never through the page cache, not even where that would be the way out.
+    ///
+    /// # Errors
+    /// `Unsupported` where the page cache cannot be bypassed.
+    pub fn insist_on_direct(self) -> io::Result<Self> {
+        if self.is_direct() {
+            Ok(Self { must_be_direct: true, ..self })
+        } else {
+            Err(io::ErrorKind::Unsupported.into())
+        }
     }
 
     /// Size in bytes when it was opened.
@@ -49,6 +63,9 @@ impl DirectFile {
 
     /// Goes on through the page cache.
     pub(crate) fn give_up_direct(&self) -> io::Result<()> {
+        if self.must_be_direct {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         set_direct(&self.file, false)?;
         self.direct.store(false, Relaxed);
         Ok(())
@@ -86,7 +103,11 @@ impl DirectFile {
     }
 }
 
-fn set_direct(file: &File, on: bool) -> io::Result<()> {
+/// Turns O_DIRECT on or off for all who share the open file.
+///
+/// # Errors
+/// What fcntl(2) reports; EINVAL where the filesystem has no direct I/O.
+pub fn set_direct(file: &File, on: bool) -> io::Result<()> {
     let mut flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
     flags.set(OFlag::O_DIRECT, on);
     fcntl(file, FcntlArg::F_SETFL(flags))?;

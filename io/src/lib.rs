@@ -19,7 +19,7 @@ mod write_behind;
 pub use aligned::{ALIGNMENT, AlignedBuffer};
 pub use block_device::{discard, size_bytes};
 pub use crash::crash_point;
-pub use direct::DirectFile;
+pub use direct::{DirectFile, set_direct};
 #[cfg(any(test, feature = "fault-injection"))]
 pub use engine::Faults;
 pub use engine::{Completion, EngineKind, IoEngine, IoFile, Request};

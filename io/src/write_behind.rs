@@ -12,6 +12,7 @@ pub struct WriteBehind {
     pool: BufferPool,
     depth: usize,
     in_flight: usize,
+    failed: bool,
     answer: Sender<Completion>,
     answers: Receiver<Completion>,
 }
@@ -32,7 +33,7 @@ impl WriteBehind {
     pub fn new(depth: usize, buffer_bytes: usize) -> Self {
         let (answer, answers) = unbounded();
         let pool = BufferPool::new(depth + 1, buffer_bytes);
-        Self { pool, depth, in_flight: 0, answer, answers }
+        Self { pool, depth, in_flight: 0, failed: false, answer, answers }
     }
 
     /// The first buffer to fill, as its last user left it. The caller holds one at a time: a second
@@ -46,7 +47,7 @@ impl WriteBehind {
     /// flight.
     ///
     /// # Errors
-    /// That of an earlier write; nothing is begun then.
+    /// That of an earlier write, once and for all; nothing is begun then.
     pub fn write(
         &mut self,
         file: &IoFile,
@@ -57,6 +58,7 @@ impl WriteBehind {
         while self.in_flight >= self.depth {
             self.await_one()?;
         }
+        self.check_earlier(offset, length)?;
         let buffer = std::mem::replace(buffer, self.pool.take());
         file.write(Request { tag: 0, offset, length, buffer }, &self.answer);
         self.in_flight += 1;
@@ -66,9 +68,9 @@ impl WriteBehind {
     /// Returns once nothing is in flight.
     ///
     /// # Errors
-    /// The first failure since the last call, after all have ended.
+    /// The first failure, after all have ended.
     pub fn finish(&mut self) -> Result<(), WriteFailed> {
-        let mut first = Ok(());
+        let mut first = self.check_earlier(0, 0);
         while self.in_flight > 0 {
             first = first.and(self.await_one());
         }
@@ -81,7 +83,16 @@ impl WriteBehind {
             return Ok(());
         };
         self.in_flight -= 1;
-        result.map_err(|source| WriteFailed { offset, length, source })
+        self.failed |= result.is_err();
+        result.map(drop).map_err(|source| WriteFailed { offset, length, source })
+    }
+
+    fn check_earlier(&self, offset: u64, length: usize) -> Result<(), WriteFailed> {
+        if self.failed {
+            let source = io::Error::other("an earlier write failed");
+            return Err(WriteFailed { offset, length, source });
+        }
+        Ok(())
     }
 }
 
@@ -117,7 +128,14 @@ mod tests {
 
     fn faulty(failing: std::ops::Range<u64>) -> IoEngine {
         let (delay, errno) = (Duration::from_micros(100), Errno::ENOSPC);
-        IoEngine::faulty(Faults { seed: 5, delay, longest_transfer: ALIGNMENT, failing, errno })
+        IoEngine::faulty(Faults {
+            seed: 5,
+            delay,
+            longest_transfer: ALIGNMENT,
+            failing,
+            errno,
+            refuses_direct: false,
+        })
     }
 
     #[test]
@@ -138,5 +156,17 @@ mod tests {
             assert_eq!(failed.source.raw_os_error(), Some(Errno::ENOSPC as i32), "{failing:?}");
             assert_eq!(failed.length, ALIGNMENT);
         }
+    }
+
+    #[test]
+    fn a_failure_that_was_told_is_not_forgotten() {
+        let file = tempfile::tempfile_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let file = faulty(0..1).open(DirectFile::new(file).unwrap()).unwrap();
+        let mut behind = WriteBehind::new(2, ALIGNMENT);
+        let mut buffer = behind.buffer();
+        behind.write(&file, &mut buffer, ALIGNMENT, 0).unwrap();
+        behind.finish().unwrap_err();
+        behind.write(&file, &mut buffer, ALIGNMENT, 0).unwrap_err();
+        behind.finish().unwrap_err();
     }
 }

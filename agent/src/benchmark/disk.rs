@@ -41,7 +41,7 @@ pub(crate) fn disk(
         let read = file.try_clone().map_err(|error| failed(folder, &error))?;
         let figure = |what: &str, elapsed| Figure {
             benchmark: "io",
-            name: format!("{what}, {}", engine.name()),
+            name: format!("{what}, {kind}"),
             bytes_per_second: per_second(bytes, elapsed),
             ratio: None,
         };

@@ -71,7 +71,7 @@ fn on_disk(args: &DiskArgs, invocation: &Invocation) -> Result<(Vec<Figure>, Vec
     }
     let bytes = args.size.bytes.next_multiple_of(*SIZES.start());
     let cancel = cancel_on_signals()?;
-    let limits = invocation.settings.data_path.limits(BLOCK_BYTES_DEFAULT);
+    let limits = invocation.settings.data_path.limits(BLOCK_BYTES_DEFAULT)?;
     disk(&args.folder, bytes, &limits, &cancel)
 }
 

@@ -132,7 +132,8 @@ impl Job<'_> {
         let size = Bytes(manifest.total_bytes);
         let target = lvm.create_target(pool, &name, size, &limits)?;
         let watch = PoolWatch::start(lvm, pool, limits, &self.context.cancel);
-        let report = self.write(&manifest, self.open(target.file()?)?, true, warnings);
+        let report =
+            self.open_lv(&target).and_then(|file| self.write(&manifest, file, true, warnings));
         drop(watch);
         self.end(target, report)
     }
@@ -149,7 +150,7 @@ impl Job<'_> {
         });
         let is_source = manifest.source.uuid.as_deref() == Some(volume.uuid.as_str());
         let report = self
-            .open(target.file()?)
+            .open_lv(&target)
             .and_then(|file| self.overwrite(&manifest, file, is_source, warnings));
         drop(watch);
         self.end(target, report)
@@ -241,7 +242,7 @@ impl Job<'_> {
         self.context.progress.set_phase("restoring");
         self.context.progress.set_done_bytes(0);
         self.context.progress.set_total_bytes(file.size_bytes());
-        let limits = self.limits(manifest.image_root()?.block_bytes());
+        let limits = self.limits(manifest.image_root()?.block_bytes())?;
         let reading = ReadLimits { index_cache_bytes: limits.index_bytes };
         let image = self.repository.image(manifest, reading)?;
         let download = Download { image: &image, target: &file, blank };
@@ -257,6 +258,10 @@ impl Job<'_> {
         })
     }
 
+    fn open_lv(&self, target: &Target) -> Result<IoFile> {
+        self.open(target.file()?)
+    }
+
     /// Takes over the target.
     fn open(&self, file: File) -> Result<IoFile> {
         DirectFile::new(file)
@@ -264,12 +269,12 @@ impl Job<'_> {
             .map_err(|error| Failure::new(Code::Failed, format!("the target: {error}")))
     }
 
-    fn limits(&self, block_bytes: u32) -> Limits {
-        self.engine.settings.data_path.limits(block_bytes)
+    fn limits(&self, block_bytes: u32) -> Result<Limits> {
+        Ok(self.engine.settings.data_path.limits(block_bytes)?)
     }
 
     fn is_blank(&self, file: &IoFile) -> Result<bool> {
-        let limits = self.limits(BLOCK_BYTES_DEFAULT);
+        let limits = self.limits(BLOCK_BYTES_DEFAULT)?;
         Ok(stream::is_blank(file, &limits, &self.context.progress, &self.context.cancel)?)
     }
 

@@ -9,7 +9,7 @@ use thinmover_repository::{Error as RepositoryError, StoreErrorKind};
 
 use crate::failure::{Code, Failure};
 use crate::sandbox;
-use crate::stream::{Canceled, StreamError};
+use crate::stream::{Canceled, StreamError, TooLittleMemory};
 
 impl From<LvmError> for Failure {
     fn from(error: LvmError) -> Self {
@@ -153,6 +153,12 @@ impl From<Canceled> for Failure {
             Canceled::PoolLimit { .. } => Self::from_error(Code::Guard, &canceled)
                 .hint("extend the pool or remove volumes, then try again"),
         }
+    }
+}
+
+impl From<TooLittleMemory> for Failure {
+    fn from(error: TooLittleMemory) -> Self {
+        Self::from_error(Code::Unsuitable, &error).hint("raise it in the configuration")
     }
 }
 

@@ -244,7 +244,7 @@ impl Upload<'_> {
             // What does not fit is outside the format's bounds, which the repository names.
             u32::try_from(bytes).unwrap_or(u32::MAX)
         });
-        let limits = settings.data_path.limits(block_bytes);
+        let limits = settings.data_path.limits(block_bytes)?;
         let storing =
             UploadLimits { index_memory_bytes: limits.index_bytes, ..UploadLimits::default() };
         let domain = Domain(source.host.clone());

@@ -94,7 +94,9 @@ pub(crate) fn download(
         let writers: Vec<_> = (0..limits.writers)
             .map(|_| {
                 let (work, failed) = (work.clone(), &failed);
-                scope.spawn(move || write(Writer::new(job, progress), &work, failed, cancel))
+                scope.spawn(move || {
+                    write(Writer::new(job, progress), &work, failed, progress, cancel)
+                })
             })
             .collect();
         drop(work);
@@ -183,6 +185,7 @@ fn write(
     writer: Result<Writer, StreamError>,
     work: &Receiver<Work>,
     failed: &AtomicBool,
+    progress: &Progress,
     cancel: &Cancel,
 ) -> Result<Downloaded, StreamError> {
     let mut writer = writer.inspect_err(|_| failed.store(true, Relaxed))?;
@@ -192,7 +195,11 @@ fn write(
         }
         let done = cancel.check().map_err(StreamError::from).and_then(|()| match piece {
             Work::Pack(read) => writer.restore(&read),
-            Work::Hole { offset, length } => writer.clear(offset, length),
+            Work::Hole { offset, length } => {
+                writer.clear(offset, length)?;
+                progress.add_done_bytes(length);
+                Ok(())
+            }
         });
         if let Err(error) = done {
             failed.store(true, Relaxed);

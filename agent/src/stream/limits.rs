@@ -9,6 +9,10 @@ const FIXED_BYTES: usize = 24 * MIB;
 const BUFFER_BYTES: usize = 2 * MIB;
 /// Image blocks whose ids a download holds at a time; with their places in packs about 5 MiB.
 const WINDOW_BLOCKS: usize = 16 * 1024;
+/// Enough for a million blocks that a session stores, or that an index run names.
+const INDEX_BYTES_MIN: usize = 4 * MIB;
+/// One being read while another is worked on.
+const BUFFERS_MIN: usize = 2;
 /// Reads in flight gain nothing beyond this many.
 const BUFFERS_MAX: usize = 64;
 /// Writers gain nothing beyond this many.
@@ -32,6 +36,19 @@ pub(crate) struct Limits {
     pub(crate) index_bytes: usize,
 }
 
+/// A job does not fit into the memory it may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "with image blocks of {} KiB a job needs data_path.memory to be at least {} MiB",
+    block_bytes >> 10, least_bytes.div_ceil(MIB)
+)]
+pub(crate) struct TooLittleMemory {
+    /// Size of an image block in bytes.
+    pub(crate) block_bytes: u32,
+    /// What would do, in bytes.
+    pub(crate) least_bytes: usize,
+}
+
 /// What the data path of one job may take, whatever the volume and the repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DataPath {
@@ -48,21 +65,33 @@ impl DataPath {
     /// Enough for two workers and two million known blocks.
     pub(crate) const DEFAULT_MEMORY_BYTES: usize = 128 * MIB;
 
-    /// Shares the memory out for image blocks of `block_bytes`: half to the index; of the other half
-    /// an upload has two quarters, for the buffers of the volume's side and for the workers, and a
-    /// download all, for the writers. However little it is, there are one of each and two buffers.
-    pub(crate) fn limits(&self, block_bytes: u32) -> Limits {
-        let block_bytes = block_bytes as usize;
-        let shared = self.memory_bytes.saturating_sub(FIXED_BYTES);
-        let buffer_bytes = BUFFER_BYTES.max(block_bytes);
-        Limits {
-            workers: (shared / 4 / worker_bytes(block_bytes)).clamp(1, self.workers.max(1)),
-            writers: (shared / 2 / writer_bytes(block_bytes)).clamp(1, WRITERS_MAX),
-            buffers: (shared / 4 / buffer_bytes).clamp(2, BUFFERS_MAX),
-            buffer_bytes,
-            window_blocks: WINDOW_BLOCKS,
-            index_bytes: shared / 2,
+    /// Shares the memory out for image blocks of `block_bytes`: to an upload a quarter for the buffers
+    /// of the volume's side and a quarter for the workers, to a download half for the writers, and
+    /// to the index what is left, at most half.
+    ///
+    /// # Errors
+    /// [`TooLittleMemory`] for blocks so large that not even one of each fits.
+    pub(crate) fn limits(&self, block_bytes: u32) -> Result<Limits, TooLittleMemory> {
+        let bytes = block_bytes as usize;
+        let (buffer, worker, writer) =
+            (BUFFER_BYTES.max(bytes), worker_bytes(bytes), writer_bytes(bytes));
+        let least = FIXED_BYTES + INDEX_BYTES_MIN + (BUFFERS_MIN * buffer + worker).max(writer);
+        if self.memory_bytes < least {
+            return Err(TooLittleMemory { block_bytes, least_bytes: least });
         }
+        let shared = self.memory_bytes - FIXED_BYTES;
+        let workers = (shared / 4 / worker).clamp(1, self.workers.max(1));
+        let writers = (shared / 2 / writer).clamp(1, WRITERS_MAX);
+        let buffers = (shared / 4 / buffer).clamp(BUFFERS_MIN, BUFFERS_MAX);
+        let stages = (buffers * buffer + workers * worker).max(writers * writer);
+        Ok(Limits {
+            workers,
+            writers,
+            buffers,
+            buffer_bytes: buffer,
+            window_blocks: WINDOW_BLOCKS,
+            index_bytes: (shared - stages.min(shared)).min(shared / 2),
+        })
     }
 }
 
@@ -72,10 +101,10 @@ fn worker_bytes(block_bytes: usize) -> usize {
     12 * MIB + 2 * block_bytes
 }
 
-/// A range of a pack (4 MiB, or one block), three writes of 1 MiB or one block, a probe, and the block
-/// compressed and plain.
+/// A range of a pack (4 MiB, or one block) and what it is read through, three writes of 1 MiB or one
+/// block, a probe, and the block compressed and plain.
 fn writer_bytes(block_bytes: usize) -> usize {
-    5 * MIB + 3 * MIB.max(block_bytes) + 3 * block_bytes
+    6 * MIB + 3 * MIB.max(block_bytes) + 3 * block_bytes
 }
 
 #[cfg(test)]
@@ -83,7 +112,7 @@ mod tests {
     use super::*;
 
     fn limits(memory_bytes: usize, workers: usize, block_bytes: u32) -> Limits {
-        DataPath { memory_bytes, workers }.limits(block_bytes)
+        DataPath { memory_bytes, workers }.limits(block_bytes).unwrap()
     }
 
     #[test]
@@ -94,27 +123,36 @@ mod tests {
     }
 
     #[test]
-    fn little_memory_and_large_blocks_cost_threads_and_never_all_of_them() {
-        for (memory_bytes, block_bytes) in [(0, 256 << 10), (48 * MIB, 8 << 20), (1, 8 << 20)] {
-            let limits = limits(memory_bytes, 8, block_bytes);
-            assert_eq!((limits.workers, limits.writers, limits.buffers), (1, 1, 2));
-        }
+    fn little_memory_costs_threads_and_never_all_of_them() {
+        let little = limits(48 * MIB, 8, 256 << 10);
+        assert_eq!((little.workers, little.writers, little.buffers), (1, 1, 3));
         let large = limits(1 << 30, 8, 8 << 20);
         assert_eq!((large.workers, large.buffer_bytes), (8, 8 * MIB));
         assert_eq!(limits(16 << 30, 64, 65536).buffers, BUFFERS_MAX);
     }
 
     #[test]
+    fn too_little_is_refused_and_the_least_is_enough() {
+        for block_bytes in [64 << 10, 256 << 10, 8 << 20] {
+            let path = |memory_bytes| DataPath { memory_bytes, workers: 2 };
+            let TooLittleMemory { least_bytes, .. } = path(0).limits(block_bytes).unwrap_err();
+            path(least_bytes).limits(block_bytes).unwrap();
+            let error = path(least_bytes - 1).limits(block_bytes).unwrap_err();
+            assert!(error.to_string().contains("data_path.memory"), "{error}");
+        }
+    }
+
+    #[test]
     fn what_is_shared_out_is_within_the_memory() {
-        for memory_bytes in (96..4096).step_by(32).map(|mib| mib * MIB) {
-            for block_bytes in [64 << 10, 256 << 10, 1 << 20] {
-                let limits = limits(memory_bytes, 64, block_bytes);
-                let buffers = limits.buffers * limits.buffer_bytes;
-                let upload = buffers + limits.workers * worker_bytes(block_bytes as usize);
+        for memory_bytes in (48..4096).step_by(16).map(|mib| mib * MIB) {
+            for block_bytes in [64 << 10, 256 << 10, 1 << 20, 8 << 20] {
+                let path = DataPath { memory_bytes, workers: 64 };
+                let Ok(limits) = path.limits(block_bytes) else { continue };
+                let upload = limits.buffers * limits.buffer_bytes
+                    + limits.workers * worker_bytes(block_bytes as usize);
                 let download = limits.writers * writer_bytes(block_bytes as usize);
-                for stages in [upload, download] {
-                    assert!(FIXED_BYTES + stages + limits.index_bytes <= memory_bytes);
-                }
+                let taken = FIXED_BYTES + limits.index_bytes + upload.max(download);
+                assert!(taken <= memory_bytes, "{taken} of {memory_bytes} for {limits:?}");
             }
         }
     }

@@ -25,7 +25,7 @@ mod writer;
 pub(crate) use cancel::{Cancel, Canceled};
 pub(crate) use download::{Download, download};
 pub(crate) use hole::is_hole;
-pub(crate) use limits::{DataPath, Limits};
+pub(crate) use limits::{DataPath, Limits, TooLittleMemory};
 pub(crate) use progress::Progress;
 pub(crate) use scan::{is_blank, scan};
 pub(crate) use upload::upload;

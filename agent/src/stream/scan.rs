@@ -58,8 +58,8 @@ pub(crate) fn scan(
         cancel.check()?;
         let done = answers.recv().map_err(|_| StreamError::Lost)?;
         in_flight -= 1;
-        let Completion { offset, length, buffer, result, .. } = done;
-        result.map_err(|source| StreamError::Read { offset, length, source })?;
+        let Completion { offset, length, result, .. } = done;
+        let buffer = result.map_err(|source| StreamError::Read { offset, length, source })?;
         if visit(&buffer[..length]).is_break() {
             return Ok(ControlFlow::Break(()));
         }

@@ -69,6 +69,7 @@ fn faulty(seed: u64, fails_at: u64) -> IoEngine {
         longest_transfer: 64 << 10,
         failing: fails_at..u64::MAX,
         errno: Errno::EIO,
+        refuses_direct: false,
     })
 }
 

@@ -3,12 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::thread;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use thinmover_io::{BufferPool, Completion, IoFile, Request};
 use thinmover_repository::{Id, ImageBuilder, ImageRoot, Upload};
 
 use super::{Cancel, Canceled, Limits, Progress, StreamError, is_hole};
+
+/// How long a stage that waits does so before it looks whether the job was canceled.
+const CANCEL_PERIOD: Duration = Duration::from_millis(500);
 
 /// What an upload did.
 #[derive(Debug)]
@@ -107,8 +111,13 @@ fn read(
     to_workers: &Sender<Completion>,
     cancel: &Cancel,
 ) -> Result<(), Canceled> {
-    while permits.recv().is_ok() {
+    loop {
         cancel.check()?;
+        match permits.recv_timeout(CANCEL_PERIOD) {
+            Ok(()) => {}
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
         let Some(Range { sequence, offset, length }) = ranges.next() else { break };
         let request = Request { tag: sequence, offset, length, buffer: pool.take() };
         source.read(request, to_workers);
@@ -123,8 +132,9 @@ fn store(
     reports: &Sender<Report>,
 ) -> Result<(), StreamError> {
     let mut packer = upload.packer()?;
-    for Completion { tag: sequence, offset, length, buffer, result } in work {
-        result.map_err(|source| StreamError::Read { offset, length, source })?;
+    let _panic = TellOfPanic(reports);
+    for Completion { tag: sequence, offset, length, result } in work {
+        let buffer = result.map_err(|source| StreamError::Read { offset, length, source })?;
         let mut ids = Vec::with_capacity(length.div_ceil(block_bytes));
         for block in buffer[..length].chunks(block_bytes) {
             ids.push(if is_hole(block) { Id::HOLE } else { packer.store_block(block)?.id });
@@ -135,6 +145,17 @@ fn store(
         }
     }
     Ok(packer.finish()?)
+}
+
+/// Without a word from the worker that had it, everybody would wait for its range.
+struct TellOfPanic<'a>(&'a Sender<Report>);
+
+impl Drop for TellOfPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let _ = self.0.send(Err(StreamError::Lost));
+        }
+    }
 }
 
 /// Takes the ranges in whatever order they come and appends them to the image tree in theirs.

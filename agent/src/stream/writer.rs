@@ -121,7 +121,6 @@ impl<'a> Writer<'a> {
                 at += self.write_zeroes_where_needed(at, end - at)? as u64;
             }
         }
-        self.progress.add_done_bytes(length);
         Ok(())
     }
 

@@ -53,11 +53,12 @@ impl Health {
             url: repository.url.clone(),
             default: settings.default_repository.as_ref() == Some(name),
         });
+        let (engine, engine_reason) = io.describe();
         Self {
             ok: checks.iter().all(|check| check.ok),
             version: env!("CARGO_PKG_VERSION").into(),
-            engine: io.name().into(),
-            engine_reason: io.reason().into(),
+            engine: engine.to_string(),
+            engine_reason,
             message,
             checks,
             repositories: repositories.collect(),

@@ -1,5 +1,6 @@
 //! Which engines there are, and whether the kernel lets us use a ring.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::thread;
@@ -19,6 +20,15 @@ pub enum EngineKind {
 
 const PROBE: &[u8] = b"probe";
 
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::IoUring => "io_uring",
+            Self::Blocking => "blocking",
+        })
+    }
+}
+
 /// Whether a ring can be had here and reads: kernels are built without, administrators switch it
 /// off, and containers' and services' system call filters forbid it.
 ///
@@ -28,7 +38,7 @@ pub(super) fn probe() -> io::Result<()> {
     // On a thread of its own: a runtime cannot start on one that has one.
     let probe = thread::Builder::new().name("io_uring probe".into()).spawn(read_by_ring)?;
     let read = probe.join().map_err(|_| io::Error::other("the probe of io_uring panicked"))?;
-    read.map_err(|error| io::Error::new(error.kind(), explain(&error)))
+    read.map_err(explain)
 }
 
 fn read_by_ring() -> io::Result<()> {
@@ -47,7 +57,8 @@ fn read_by_ring() -> io::Result<()> {
     })
 }
 
-fn explain(error: &io::Error) -> String {
+/// The kernel's reason not to give us a ring, in a sentence.
+pub(super) fn explain(error: io::Error) -> io::Error {
     let why = match error.kind() {
         // Linux 6.6 and RHEL 9: Documentation/admin-guide/sysctl/kernel.rst, io_uring_disabled.
         io::ErrorKind::PermissionDenied => {
@@ -56,5 +67,5 @@ fn explain(error: &io::Error) -> String {
         io::ErrorKind::Unsupported => "; this kernel is built without it",
         _ => "",
     };
-    format!("the kernel refuses io_uring: {error}{why}")
+    io::Error::new(error.kind(), format!("the kernel refuses io_uring: {error}{why}"))
 }

@@ -26,6 +26,8 @@ pub struct Faults {
     pub failing: Range<u64>,
     /// How they fail: an error of the system.
     pub errno: Errno,
+    /// Whether direct transfers are refused, as by a filesystem that takes O_DIRECT and cannot do it.
+    pub refuses_direct: bool,
 }
 
 pub(super) struct Faulty {
@@ -92,6 +94,9 @@ impl Disorder {
         self.attempts += 1;
         if self.faults.failing.contains(&number) {
             return operation.settle(Err(self.faults.errno.into()));
+        }
+        if self.faults.refuses_direct && operation.is_direct() {
+            return operation.settle(Err(Errno::EINVAL.into()));
         }
         let units = self.below((self.faults.longest_transfer / ALIGNMENT) as u64);
         let attempt = operation.attempt((usize::try_from(units).unwrap_or(0) + 1) * ALIGNMENT);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Sender, bounded};
 
@@ -17,6 +17,7 @@ use crate::{ALIGNMENT, DirectFile, PooledBuffer};
 /// behind it can be removed at once.
 pub struct IoFile {
     file: Arc<OpenFile>,
+    idle: Arc<Idle>,
     backend: Arc<dyn Backend>,
 }
 
@@ -46,10 +47,10 @@ pub struct Completion {
     pub offset: u64,
     /// As in the request.
     pub length: usize,
-    /// The buffer, after a read with the bytes in front.
-    pub buffer: PooledBuffer,
-    /// All of it, or what the kernel reported; `UnexpectedEof` where the file ends first.
-    pub result: io::Result<()>,
+    /// The buffer, after a read with the bytes in front; or what the kernel reported, and the buffer
+    /// has gone back to its pool. `UnexpectedEof` where the file ends first, `WriteZero` where it
+    /// takes no more, `InvalidInput` where the buffer is too short.
+    pub result: io::Result<PooledBuffer>,
 }
 
 /// What operations share of an open file.
@@ -57,19 +58,30 @@ pub(super) struct OpenFile {
     pub(super) direct: DirectFile,
     /// Tells the files of this process apart, also closed ones.
     pub(super) number: u64,
-    in_flight: Mutex<usize>,
-    idle: Condvar,
 }
 
-/// Counts an operation as in flight while it lives.
-pub(super) struct InFlight(Arc<OpenFile>);
+/// How many operations are in flight on a file.
+#[derive(Default)]
+struct Idle {
+    in_flight: Mutex<usize>,
+    none_left: Condvar,
+}
+
+/// An operation's hold on its file, which is counted. In this order: once it is no longer counted it
+/// no longer keeps the file open.
+pub(super) struct InFlight {
+    file: Arc<OpenFile>,
+    _counted: Counted,
+}
+
+struct Counted(Arc<Idle>);
 
 impl IoFile {
     pub(super) fn new(direct: DirectFile, backend: Arc<dyn Backend>) -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let number = NUMBERS.fetch_add(1, Relaxed);
-        let (in_flight, idle) = Default::default();
-        Self { file: Arc::new(OpenFile { direct, number, in_flight, idle }), backend }
+        let file = Arc::new(OpenFile { direct, number });
+        Self { file, idle: Arc::default(), backend }
     }
 
     /// Size in bytes when it was opened.
@@ -82,12 +94,13 @@ impl IoFile {
         &self.file.direct
     }
 
-    /// Begins a read; its completion goes to `answer`.
+    /// Begins a read; its completion goes to `answer`, a channel with room for the answers of all
+    /// that is in flight: one that is full holds up every file of the engine.
     pub fn read(&self, request: Request, answer: &Sender<Completion>) {
         self.submit(Direction::Read, request, answer);
     }
 
-    /// Begins a write; its completion goes to `answer`. Durable only after [`DirectFile::sync`],
+    /// Begins a write; its completion goes to `answer`, as that of a read. Durable only after [`DirectFile::sync`],
     /// called once the completion is there.
     pub fn write(&self, request: Request, answer: &Sender<Completion>) {
         self.submit(Direction::Write, request, answer);
@@ -106,15 +119,15 @@ impl IoFile {
         let (answer, answers) = bounded(1);
         self.read(Request { tag: 0, offset, length, buffer }, &answer);
         drop(answer);
-        let Completion { buffer, result, .. } = answers.recv().map_err(io::Error::other)?;
-        result.map(|()| buffer)
+        answers.recv().map_err(io::Error::other)?.result
     }
 
     fn submit(&self, direction: Direction, request: Request, answer: &Sender<Completion>) {
         debug_assert!(
             !self.file.direct.is_direct() || request.offset.is_multiple_of(ALIGNMENT as u64)
         );
-        let in_flight = OpenFile::enter(&self.file);
+        let in_flight =
+            InFlight { file: Arc::clone(&self.file), _counted: Counted::new(&self.idle) };
         if let Some(operation) = Operation::new(in_flight, direction, request, answer.clone()) {
             self.backend.submit(operation);
         }
@@ -123,10 +136,12 @@ impl IoFile {
 
 impl Drop for IoFile {
     fn drop(&mut self) {
-        let mut in_flight = self.file.lock();
+        let mut in_flight = self.idle.lock();
         while *in_flight > 0 {
-            in_flight = self.file.idle.wait(in_flight).unwrap_or_else(PoisonError::into_inner);
+            let waited = self.idle.none_left.wait(in_flight);
+            in_flight = waited.unwrap_or_else(PoisonError::into_inner);
         }
+        drop(in_flight);
         self.backend.close(self.file.number);
     }
 }
@@ -137,26 +152,28 @@ impl fmt::Debug for IoFile {
     }
 }
 
-impl OpenFile {
-    fn enter(file: &Arc<Self>) -> InFlight {
-        *file.lock() += 1;
-        InFlight(Arc::clone(file))
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, usize> {
+impl Idle {
+    fn lock(&self) -> MutexGuard<'_, usize> {
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counted {
+    fn new(idle: &Arc<Idle>) -> Self {
+        *idle.lock() += 1;
+        Self(Arc::clone(idle))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        *self.0.lock() -= 1;
+        self.0.none_left.notify_all();
     }
 }
 
 impl InFlight {
     pub(super) fn file(&self) -> &OpenFile {
-        &self.0
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        *self.0.lock() -= 1;
-        self.0.idle.notify_all();
+        &self.file
     }
 }

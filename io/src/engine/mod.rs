@@ -42,81 +42,60 @@ trait Backend: Send + Sync {
     fn close(&self, _file: u64) {}
 }
 
-type Start = dyn Fn() -> io::Result<Arc<dyn Backend>> + Send + Sync;
-
 /// One of the engines. Clones share its threads.
 #[derive(Clone)]
 pub struct IoEngine(Arc<Shared>);
 
 struct Shared {
-    name: &'static str,
-    reason: String,
-    start: Box<Start>,
+    choice: Choice,
     /// Lives while a file is open.
     running: Mutex<Weak<dyn Backend>>,
 }
 
+/// Which engine, decided anew whenever the first file is opened: what the kernel allows can change.
+enum Choice {
+    Automatic,
+    Fixed(EngineKind),
+    #[cfg(any(test, feature = "fault-injection"))]
+    Faulty(Faults),
+}
+
 impl IoEngine {
-    /// The engine that is wanted, or, where it does not matter, io_uring if the kernel lets us and
+    /// The engine that is wanted, or, where it does not matter, io_uring while the kernel lets us and
     /// else the blocking one.
     ///
     /// # Errors
     /// Why the kernel refuses io_uring, where nothing else is wanted.
     pub fn new(wanted: Option<EngineKind>) -> io::Result<Self> {
-        const CONFIGURED: &str = "it is configured";
-        match wanted {
-            None => Ok(Self::automatic()),
-            Some(EngineKind::Blocking) => Ok(Self::blocking(CONFIGURED.into())),
-            Some(EngineKind::IoUring) => choice::probe().map(|()| Self::io_uring(CONFIGURED)),
+        if wanted == Some(EngineKind::IoUring) {
+            choice::probe()?;
         }
-    }
-
-    /// io_uring if the kernel lets us, else blocking.
-    fn automatic() -> Self {
-        match choice::probe() {
-            Ok(()) => Self::io_uring("the kernel allows it"),
-            Err(error) => Self::blocking(error.to_string()),
-        }
-    }
-
-    fn blocking(reason: String) -> Self {
-        Self::of("blocking", reason, || Ok(Arc::new(Blocking::start()?)))
-    }
-
-    fn io_uring(reason: &str) -> Self {
-        Self::of("io_uring", reason.into(), || Ok(Arc::new(Uring::start()?)))
+        Ok(Self::of(wanted.map_or(Choice::Automatic, Choice::Fixed)))
     }
 
     /// An engine that makes the faults which disks and kernels make; see [`Faults`].
     #[cfg(any(test, feature = "fault-injection"))]
     pub fn faulty(faults: Faults) -> Self {
-        Self::of("faulty", "a test wants it".into(), move || {
-            Ok(Arc::new(faulty::Faulty::start(faults.clone())?))
-        })
+        Self::of(Choice::Faulty(faults))
     }
 
-    fn of(
-        name: &'static str,
-        reason: String,
-        start: impl Fn() -> io::Result<Arc<dyn Backend>> + Send + Sync + 'static,
-    ) -> Self {
+    fn of(choice: Choice) -> Self {
         let running: Weak<Blocking> = Weak::new();
-        Self(Arc::new(Shared {
-            name,
-            reason,
-            start: Box::new(start),
-            running: Mutex::new(running),
-        }))
+        Self(Arc::new(Shared { choice, running: Mutex::new(running) }))
     }
 
-    /// Its name: `io_uring` or `blocking`.
-    pub fn name(&self) -> &'static str {
-        self.0.name
-    }
-
-    /// Why this engine, as the end of a sentence.
-    pub fn reason(&self) -> &str {
-        &self.0.reason
+    /// Which engine the next file would be opened with, and why, as the end of a sentence.
+    pub fn describe(&self) -> (EngineKind, String) {
+        const CONFIGURED: &str = "it is configured";
+        match &self.0.choice {
+            Choice::Fixed(kind) => (*kind, CONFIGURED.into()),
+            Choice::Automatic => match choice::probe() {
+                Ok(()) => (EngineKind::IoUring, "the kernel allows it".into()),
+                Err(error) => (EngineKind::Blocking, error.to_string()),
+            },
+            #[cfg(any(test, feature = "fault-injection"))]
+            Choice::Faulty(_) => (EngineKind::Blocking, "a test wants faults".into()),
+        }
     }
 
     /// Takes over an open file, to carry out reads and writes on it.
@@ -127,21 +106,42 @@ impl IoEngine {
         let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
         let backend = match running.upgrade() {
             Some(backend) => backend,
-            None => (self.0.start)()?,
+            None => self.0.choice.start()?,
         };
         *running = Arc::downgrade(&backend);
         Ok(IoFile::new(file, backend))
     }
 }
 
+impl Choice {
+    fn start(&self) -> io::Result<Arc<dyn Backend>> {
+        Ok(match self {
+            Self::Fixed(EngineKind::Blocking) => Arc::new(Blocking::start()?),
+            Self::Fixed(EngineKind::IoUring) => Arc::new(Uring::start().map_err(choice::explain)?),
+            Self::Automatic => match Uring::start() {
+                Ok(uring) => Arc::new(uring),
+                Err(_) => Arc::new(Blocking::start()?),
+            },
+            #[cfg(any(test, feature = "fault-injection"))]
+            Self::Faulty(faults) => Arc::new(faulty::Faulty::start(faults.clone())?),
+        })
+    }
+}
+
 impl Default for IoEngine {
     fn default() -> Self {
-        Self::automatic()
+        Self::of(Choice::Automatic)
     }
 }
 
 impl fmt::Debug for IoEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IoEngine").field("name", &self.0.name).finish_non_exhaustive()
+        let choice: &dyn fmt::Debug = match &self.0.choice {
+            Choice::Automatic => &"automatic",
+            Choice::Fixed(kind) => kind,
+            #[cfg(any(test, feature = "fault-injection"))]
+            Choice::Faulty(faults) => faults,
+        };
+        f.debug_tuple("IoEngine").field(choice).finish()
     }
 }

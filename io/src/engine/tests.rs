@@ -17,7 +17,14 @@ const BUFFER_BYTES: usize = 64 << 10;
 
 fn faults(seed: u64) -> Faults {
     let delay = Duration::from_micros(200);
-    Faults { seed, delay, longest_transfer: 3 * ALIGNMENT, failing: 0..0, errno: Errno::EIO }
+    Faults {
+        seed,
+        delay,
+        longest_transfer: 3 * ALIGNMENT,
+        failing: 0..0,
+        errno: Errno::EIO,
+        refuses_direct: false,
+    }
 }
 
 /// All there are here. Where the kernel refuses a ring, that is said and the others are tested.
@@ -80,10 +87,10 @@ fn read_all(file: &IoFile, size: usize) -> Vec<u8> {
     }
     drop(answer);
     for done in answers {
-        done.result.unwrap();
+        let buffer = done.result.unwrap();
         let at = usize::try_from(done.offset).unwrap();
         assert_eq!(done.tag, (at / BUFFER_BYTES) as u64);
-        bytes[at..at + done.length].copy_from_slice(&done.buffer[..done.length]);
+        bytes[at..at + done.length].copy_from_slice(&buffer[..done.length]);
     }
     bytes
 }
@@ -124,7 +131,7 @@ fn a_file_that_ends_before_the_request_is_an_error() {
 }
 
 #[test]
-fn the_kernels_error_arrives_with_the_buffer() {
+fn the_kernels_error_arrives_and_the_buffer_goes_home() {
     let folder = folder();
     let path = folder.path().join("file");
     fs::write(&path, pattern(4 * ALIGNMENT)).unwrap();
@@ -141,12 +148,10 @@ fn the_kernels_error_arrives_with_the_buffer() {
             Some(Errno::EBADF as i32),
             "{engine:?}"
         );
-        drop(done.buffer);
 
         file.read(request(BUFFER_BYTES + 1), &answer);
         let done = answers.recv().unwrap();
         assert_eq!(done.result.unwrap_err().kind(), ErrorKind::InvalidInput, "{engine:?}");
-        drop(done.buffer);
         file.read(request(0), &answer);
         answers.recv().unwrap().result.unwrap();
     }
@@ -207,13 +212,47 @@ fn a_failing_disk_is_an_error_and_a_refused_alignment_is_not() {
     let error = file.read_now(pool.take(), BUFFER_BYTES, 0).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(Errno::EIO as i32));
 
-    for errno in [Errno::EINTR, Errno::EINVAL] {
-        let file = open(&failing(errno), &path);
+    let refusing = IoEngine::faulty(Faults { refuses_direct: true, ..faults(1) });
+    for (engine, stays_direct) in [(failing(Errno::EINTR), true), (refusing, false)] {
+        let file = open(&engine, &path);
         assert!(file.direct().is_direct());
         let buffer = file.read_now(pool.take(), BUFFER_BYTES, 0).unwrap();
         assert!(buffer[..] == pattern(BUFFER_BYTES));
-        assert_eq!(file.direct().is_direct(), errno == Errno::EINTR);
+        assert_eq!(file.direct().is_direct(), stays_direct);
     }
+}
+
+#[test]
+fn every_request_in_flight_survives_a_refused_alignment() {
+    const REQUESTS: u64 = 16;
+    let folder = folder();
+    let path = folder.path().join("file");
+    let bytes = pattern(16 * ALIGNMENT);
+    fs::write(&path, &bytes).unwrap();
+    let refusing = Faults { refuses_direct: true, ..faults(1) };
+    let file = open(&IoEngine::faulty(refusing), &path);
+    let pool = BufferPool::new(16, BUFFER_BYTES);
+    let (answer, answers) = unbounded();
+    for tag in 0..REQUESTS {
+        let offset = tag * ALIGNMENT as u64;
+        file.read(Request { tag, offset, length: ALIGNMENT, buffer: pool.take() }, &answer);
+    }
+    drop(answer);
+    assert!(answers.into_iter().all(|done| done.result.is_ok()));
+}
+
+#[test]
+fn who_insists_on_direct_reads_gets_the_error_and_no_cached_bytes() {
+    let folder = folder();
+    let path = folder.path().join("file");
+    fs::write(&path, pattern(BUFFER_BYTES)).unwrap();
+    let refusing = IoEngine::faulty(Faults { refuses_direct: true, ..faults(1) });
+    let file = DirectFile::new(File::open(&path).unwrap()).unwrap().insist_on_direct().unwrap();
+    let file = refusing.open(file).unwrap();
+    let pool = BufferPool::new(1, BUFFER_BYTES);
+    let error = file.read_now(pool.take(), BUFFER_BYTES, 0).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(Errno::EINVAL as i32));
+    assert!(file.direct().is_direct());
 }
 
 proptest! {
@@ -236,9 +275,9 @@ proptest! {
         drop(answer);
         let mut ended = 0;
         for done in answers {
-            done.result.unwrap();
+            let buffer = done.result.unwrap();
             let at = usize::try_from(done.offset).unwrap();
-            prop_assert!(done.buffer[..done.length] == bytes[at..at + done.length]);
+            prop_assert!(buffer[..done.length] == bytes[at..at + done.length]);
             ended += 1;
         }
         prop_assert_eq!(ended, lengths.len());

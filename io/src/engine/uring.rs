@@ -4,18 +4,20 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::bounded;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_uring::Runtime;
 use tokio_uring::buf::{IoBuf, IoBufMut};
 use tokio_uring::fs::File;
 
 use super::Backend;
-use super::operation::{Direction, Operation, Step};
+use super::operation::{Answer, Direction, Operation, Step};
 
-/// Entries of the submission queue. More may be in flight; this many go to the kernel in one call.
+/// Entries of the submission queue, and transfers in flight.
 const ENTRIES: u32 = 64;
 
 pub(super) struct Uring {
@@ -88,23 +90,23 @@ impl Drop for Uring {
 }
 
 async fn serve(mut requests: UnboundedReceiver<ToRing>) {
+    // No more than the queue holds: tokio-uring panics where a full queue cannot be submitted.
+    let room = Arc::new(Semaphore::new(ENTRIES as usize));
     let mut files: HashMap<u64, Rc<File>> = HashMap::new();
     while let Some(request) = requests.recv().await {
         match request {
             ToRing::Transfer(operation) => match open(&mut files, &operation) {
-                Ok(file) => drop(tokio_uring::spawn(transfer(file, operation))),
-                Err(error) => {
-                    if let Step::Done(answer) = operation.settle(Err(error)) {
-                        answer.send();
-                    }
+                Ok(file) => {
+                    let Ok(place) = Arc::clone(&room).acquire_owned().await else { break };
+                    tokio_uring::spawn(async move {
+                        transfer(file, operation).await.send();
+                        drop(place);
+                    });
                 }
+                Err(error) => operation.fail(error).send(),
             },
-            ToRing::Close(number, _closed) => {
-                if let Some(file) = files.remove(&number).and_then(Rc::into_inner) {
-                    // It was only read, or synced by its owner through another descriptor.
-                    let _ = file.close().await;
-                }
-            }
+            // Nothing of it is in flight, so this closes it here and now.
+            ToRing::Close(number, _closed) => drop(files.remove(&number)),
         }
     }
 }
@@ -120,8 +122,9 @@ fn open(files: &mut HashMap<u64, Rc<File>>, operation: &Operation) -> io::Result
     })
 }
 
-async fn transfer(file: Rc<File>, mut operation: Operation) {
-    let answer = loop {
+/// Drops its hold on the file first: whoever waits for the answer may close it.
+async fn transfer(file: Rc<File>, mut operation: Operation) -> Answer {
+    loop {
         let offset = operation.offset();
         let (attempt, back) = match operation.direction() {
             Direction::Read => file.read_at(operation, offset).await,
@@ -129,12 +132,9 @@ async fn transfer(file: Rc<File>, mut operation: Operation) {
         };
         match back.settle(attempt) {
             Step::Again(rest) => operation = rest,
-            Step::Done(answer) => break answer,
+            Step::Done(answer) => return answer,
         }
-    };
-    // Whoever waits for the answer may close the file.
-    drop(file);
-    answer.send();
+    }
 }
 
 // SAFETY: the bytes are those of a pooled buffer, which live on the heap: they stay where they are

@@ -20,10 +20,11 @@ use crate::error::LvmError;
 pub fn open(path: &Path, engine: &IoEngine) -> Result<ThinMetadata<FileBlocks>, LvmError> {
     let source = direct::open_source(path)?;
     let device = || path.display().to_string();
-    let file = DirectFile::new(source.file).map_err(|e| LvmError::io("open", path, e))?;
+    let mut file = DirectFile::new(source.file).map_err(|e| LvmError::io("open", path, e))?;
     // The pool writes past the page cache, which would go on giving what it once read.
-    if matches!(source.identity, Identity::Device(_)) && !file.is_direct() {
-        return Err(MetadataError::NotDirect { device: device() }.into());
+    if matches!(source.identity, Identity::Device(_)) {
+        let direct = file.insist_on_direct();
+        file = direct.map_err(|_| MetadataError::NotDirect { device: device() })?;
     }
     let file = engine.open(file).map_err(|e| LvmError::io("read", path, e))?;
     let metadata = ThinMetadata::new(FileBlocks::new(file), Root::HeldIfAny)?;

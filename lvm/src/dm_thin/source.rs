@@ -77,9 +77,9 @@ impl BlockSource for FileBlocks {
     fn finish(&mut self) -> (u64, io::Result<PooledBuffer>) {
         // The engine answers every request, and this keeps an end of the channel open.
         match self.answers.recv() {
-            Ok(Completion { tag, buffer, result, .. }) => {
+            Ok(Completion { tag, result, .. }) => {
                 self.in_flight -= 1;
-                (tag, result.map(|()| buffer))
+                (tag, result)
             }
             Err(closed) => (u64::MAX, Err(io::Error::other(closed))),
         }

@@ -31,6 +31,7 @@ fn engine(round: u64) -> IoEngine {
             longest_transfer: 5 * ALIGNMENT,
             failing: 0..0,
             errno: Errno::EIO,
+            refuses_direct: false,
         }),
     }
 }

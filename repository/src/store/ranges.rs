@@ -5,8 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use thinmover_io::{ALIGNMENT, AlignedBuffer};
+use thinmover_io::{ALIGNMENT, AlignedBuffer, set_direct};
 
 /// Shorter ranges (footers, tree nodes) lie close together and are worth caching.
 const DIRECT_BYTES_MIN: usize = 256 << 10;
@@ -16,23 +15,16 @@ const STAGING_BYTES: usize = 1 << 20;
 /// Fills `out` from `start`. Nobody else uses the file meanwhile: its flags are changed and put
 /// back.
 pub(super) fn read_range(file: &File, start: u64, out: &mut [u8]) -> io::Result<()> {
-    if out.len() >= DIRECT_BYTES_MIN && set_direct(file, true) {
+    if out.len() >= DIRECT_BYTES_MIN && set_direct(file, true).is_ok() {
         let read = read_direct(file, start, out);
-        set_direct(file, false);
+        let buffered = set_direct(file, false);
         match read {
             // What it takes is not the same everywhere; the cache takes anything.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => buffered?,
             read => return read,
         }
     }
     file.read_exact_at(out, start)
-}
-
-fn set_direct(file: &File, on: bool) -> bool {
-    let Ok(bits) = fcntl(file, FcntlArg::F_GETFL) else { return false };
-    let mut flags = OFlag::from_bits_retain(bits);
-    flags.set(OFlag::O_DIRECT, on);
-    fcntl(file, FcntlArg::F_SETFL(flags)).is_ok()
 }
 
 /// Reads whole units around the range and copies what was asked for.
