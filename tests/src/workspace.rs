@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
@@ -26,8 +27,18 @@ pub fn install_release(destination: &Path) -> Result<()> {
 /// builds leave alone.
 ///
 /// The profile and the target folder are those of `cargo test`, so that all dependencies are
-/// already built; only the crates that know the feature are compiled a second time.
+/// already built; only the crates that know the feature are compiled a second time. Tests that run
+/// side by side in one process share one build.
 pub fn build_with_crash_points() -> Result<PathBuf> {
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*built {
+        Some(binary) => Ok(binary.clone()),
+        None => Ok(built.insert(build_crash_points()?).clone()),
+    }
+}
+
+fn build_crash_points() -> Result<PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(root());
     cargo.args(["build", "--quiet", "--package", "thinmover", "--features", "crash-points"]);
