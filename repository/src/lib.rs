@@ -75,7 +75,9 @@ pub use config::{Descriptor, FORMAT_VERSION};
 pub use crypto::{Encryption, Passphrase, PassphraseCost};
 pub use error::{Error, Result};
 pub use id::{BlobKind, Id};
-pub use image::{BLOCK_BYTES_DEFAULT, ImageBuilder, ImageRoot, ImageWalk, Window};
+pub use image::{
+    BLOCK_BYTES_DEFAULT, ImageBuilder, ImageRoot, ImageWalk, Window, check_block_bytes,
+};
 pub use listing::{Backups, DamagedBackup, Filter};
 pub use manifest::{Manifest, ManifestDraft, Source};
 pub use names::{BackupLocation, ContainerId, Domain, DomainId, SessionId, VolumeId, VolumeKey};

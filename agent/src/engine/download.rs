@@ -96,8 +96,14 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// The backup that is meant, for a target with this identity.
+    /// The backup that is meant, for a target with this identity; one that fits into the memory.
     fn backup(&self, identity: &str) -> Result<Manifest> {
+        let manifest = self.named_backup(identity)?;
+        self.limits(manifest.image_root()?.block_bytes())?;
+        Ok(manifest)
+    }
+
+    fn named_backup(&self, identity: &str) -> Result<Manifest> {
         match &self.spec.backup {
             Which::Id(id) => Ok(self.repository.backup(id)?),
             Which::Latest(latest) => {

@@ -10,6 +10,7 @@ use thinmover_io::{DirectFile, IoFile};
 use thinmover_lvm::{Purpose, Snapshot, Volume, direct};
 use thinmover_repository::{
     BLOCK_BYTES_DEFAULT, Domain, ManifestDraft, Repository, Source, UploadLimits, VolumeKey,
+    check_block_bytes,
 };
 use uuid::Uuid;
 
@@ -18,7 +19,7 @@ use super::last_backup::LastBackup;
 use super::pool_watch::PoolWatch;
 use super::shared::{Engine, Found, FoundVolume, lock_file};
 use crate::failure::{Code, Failure, Result, chain};
-use crate::stream;
+use crate::stream::{self, Limits};
 
 /// What is asked of an upload.
 #[derive(Clone, Debug)]
@@ -95,8 +96,15 @@ impl Engine {
         spec: &UploadSpec,
         context: &Context<'_>,
     ) -> Result<UploadReport> {
-        let job = Upload { engine: self, repository, spec, context, started: Instant::now() };
         context.progress.set_phase("preparing");
+        let block_bytes = spec.block_bytes.map_or(BLOCK_BYTES_DEFAULT, |bytes| {
+            // What does not fit is outside the format's bounds, which the repository names.
+            u32::try_from(bytes).unwrap_or(u32::MAX)
+        });
+        check_block_bytes(block_bytes)?;
+        let limits = self.settings.data_path.limits(block_bytes)?;
+        let started = Instant::now();
+        let job = Upload { engine: self, repository, spec, context, block_bytes, limits, started };
         let method = spec.copy_method;
         match self.find(&spec.source, &context.scope)? {
             Found::Volume(found) if method != Some(CopyMethod::Direct) => job.snapshot(*found),
@@ -131,6 +139,8 @@ struct Upload<'a> {
     repository: &'a Repository,
     spec: &'a UploadSpec,
     context: &'a Context<'a>,
+    block_bytes: u32,
+    limits: Limits,
     started: Instant,
 }
 
@@ -240,24 +250,19 @@ impl Upload<'_> {
         let settings = &self.engine.settings;
         let mut warnings = Vec::new();
         let previous = self.previous(&identity, &mut warnings)?;
-        let block_bytes = self.spec.block_bytes.map_or(BLOCK_BYTES_DEFAULT, |bytes| {
-            // What does not fit is outside the format's bounds, which the repository names.
-            u32::try_from(bytes).unwrap_or(u32::MAX)
-        });
-        let limits = settings.data_path.limits(block_bytes)?;
-        let storing =
-            UploadLimits { index_memory_bytes: limits.index_bytes, ..UploadLimits::default() };
+        let limits =
+            UploadLimits { index_memory_bytes: self.limits.index_bytes, ..UploadLimits::default() };
         let domain = Domain(source.host.clone());
         let volume = VolumeKey(format!("{}/{identity}", source.host));
-        let upload = self.repository.begin_upload(&domain, &volume, storing)?;
+        let upload = self.repository.begin_upload(&domain, &volume, limits)?;
         (self.context.reached)(Milestone::InProgress)?;
         self.context.progress.set_total_bytes(file.size_bytes());
         self.context.progress.set_phase("uploading");
         let uploaded = stream::upload(
             &file,
-            block_bytes,
+            self.block_bytes,
             &upload,
-            &limits,
+            &self.limits,
             &self.context.progress,
             &self.context.cancel,
         )?;

@@ -9,7 +9,7 @@ const FIXED_BYTES: usize = 24 * MIB;
 const BUFFER_BYTES: usize = 2 * MIB;
 /// Image blocks whose ids a download holds at a time; with their places in packs about 5 MiB.
 const WINDOW_BLOCKS: usize = 16 * 1024;
-/// Enough for a million blocks that a session stores, or that an index run names.
+/// Enough to know 196,608 stored blocks, or 48 GiB in blocks of the usual size.
 const INDEX_BYTES_MIN: usize = 4 * MIB;
 /// One being read while another is worked on.
 const BUFFERS_MIN: usize = 2;

@@ -94,3 +94,23 @@ fn a_snapshot_of_what_is_no_volume_is_refused() {
         &source,
     );
 }
+
+#[test]
+fn an_image_block_outside_the_format_or_the_memory_is_refused() {
+    let fixture = Fixture::new();
+    let source = fixture.image("source", &noise(1, 100_000));
+    let sized = |size: &str| fixture.job(&["backup", "create", &source, "--block-size", size]);
+    for size in ["16MiB", "1TiB", "3000", "32KiB"] {
+        sized(size).failed(2, "usage", "from 64 KiB to 8 MiB");
+    }
+    let id = sized("8MiB").json()["id"].as_str().unwrap().to_owned();
+
+    let config = fixture.path("config.toml");
+    let text = fs::read_to_string(&config).unwrap() + "[data_path]\nmemory = \"48MiB\"\n";
+    fs::write(&config, text).unwrap();
+    let target = fixture.arg("target");
+    sized("8MiB").failed(4, "unsuitable", "data_path.memory");
+    fixture.job(&["restore", &id, &target]).failed(4, "unsuitable", "data_path.memory");
+    assert!(!fixture.path("target").exists());
+    fixture.back_up(&source);
+}

@@ -7,7 +7,7 @@ mod root;
 mod walk;
 
 pub use builder::ImageBuilder;
-pub use root::{BLOCK_BYTES_DEFAULT, ImageRoot};
+pub use root::{BLOCK_BYTES_DEFAULT, ImageRoot, check_block_bytes};
 pub(crate) use walk::NodeSource;
 pub use walk::{ImageWalk, Window};
 

@@ -9,6 +9,19 @@ pub const BLOCK_BYTES_DEFAULT: u32 = 256 << 10;
 
 const BLOCK_BYTES: std::ops::RangeInclusive<u32> = (64 << 10)..=(8 << 20);
 
+/// Whether images can have blocks of so many bytes.
+///
+/// # Errors
+/// `InvalidInput`, which names the bounds.
+pub fn check_block_bytes(block_bytes: u32) -> Result<()> {
+    if block_bytes.is_power_of_two() && BLOCK_BYTES.contains(&block_bytes) {
+        return Ok(());
+    }
+    Err(Error::InvalidInput(format!(
+        "an image block of {block_bytes} bytes is not a power of two from 64 KiB to 8 MiB"
+    )))
+}
+
 /// A whole image: the id of its tree's root and its sizes, within the format's bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageRoot {
@@ -19,11 +32,7 @@ pub struct ImageRoot {
 
 impl ImageRoot {
     pub(crate) fn new(id: Id, total_bytes: u64, block_bytes: u32) -> Result<Self> {
-        if !block_bytes.is_power_of_two() || !BLOCK_BYTES.contains(&block_bytes) {
-            return Err(Error::InvalidInput(format!(
-                "an image block of {block_bytes} bytes is not a power of two from 64 KiB to 8 MiB"
-            )));
-        }
+        check_block_bytes(block_bytes)?;
         if total_bytes > i64::MAX as u64 {
             return Err(Error::InvalidInput(format!("an image cannot have {total_bytes} bytes")));
         }
