@@ -1,15 +1,15 @@
 //! What the client makes of agents that are not there, or not well.
 
 use std::fs::Permissions;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 
 use hyper::Method;
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
 
-use super::harness::Server;
+use super::harness::{Server, with_peer};
 use crate::failure::{Code, Failure};
 use crate::http::{Client, Limits};
 
@@ -54,17 +54,7 @@ fn a_socket_without_permission_says_which_group_has_it() {
 
 /// What the client makes of these bytes in answer to its request, after which the connection ends.
 fn answered(bytes: &'static [u8]) -> Result<Value, Failure> {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("api.sock");
-    let listener = UnixListener::bind(&socket).unwrap();
-    let server = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
-        stream.write_all(bytes).unwrap();
-    });
-    let answer = call(&Client::new(socket));
-    server.join().unwrap();
-    answer
+    with_peer(move |mut stream| stream.write_all(bytes).unwrap(), |client| call(&client))
 }
 
 #[test]
@@ -113,19 +103,13 @@ fn an_answer_without_a_body_is_null() {
 
 #[test]
 fn an_answer_of_any_length_is_refused_beyond_the_bound() {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("api.sock");
-    let listener = UnixListener::bind(&socket).unwrap();
-    let server = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+    let endless = |mut stream: UnixStream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
         while stream.write_all(&[b' '; 64 * 1024]).is_ok() {}
-    });
-    let failure = call(&Client::new(socket)).unwrap_err();
+    };
+    let failure = with_peer(endless, |client| call(&client)).unwrap_err();
     assert_eq!(failure.code, Code::Failed);
     assert!(failure.message.contains("larger than"), "{failure}");
-    server.join().unwrap();
 }
 
 #[test]

@@ -1,14 +1,13 @@
 //! Answers that go on.
 
 use std::io::{Read, Write};
-use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::harness::{PATIENCE, Server};
+use super::harness::{PATIENCE, Server, with_peer};
 use crate::failure::{Code, Failure};
-use crate::http::{Client, Limits};
+use crate::http::Limits;
 
 #[test]
 fn a_feed_arrives_line_by_line_and_ends() {
@@ -79,19 +78,14 @@ fn a_failure_instead_of_a_feed_is_the_failure() {
 
 /// What the client makes of a feed with these bytes, after which the connection ends.
 fn feed_of(bytes: Vec<u8>) -> Vec<Result<serde_json::Value, Failure>> {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("api.sock");
-    let listener = UnixListener::bind(&socket).unwrap();
-    let server = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
-        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
-        // The client may have given up before it was sent all.
-        let _ = stream.write_all(&bytes);
-    });
-    let answers = Client::new(socket).feed("/feed").unwrap().collect();
-    server.join().unwrap();
-    answers
+    with_peer(
+        move |mut stream| {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+            // The client may have given up before it was sent all.
+            let _ = stream.write_all(&bytes);
+        },
+        |client| client.feed("/feed").unwrap().collect(),
+    )
 }
 
 #[test]

@@ -22,6 +22,25 @@ use crate::http::{Answer, Call, Client, Handler, Limits, serve};
 /// How long a test waits for what must come; only a failing test gets there.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What `ask` comes to with a client of a peer that reads the beginning of one request and then does
+/// as `answer` says, after which the connection ends.
+pub(super) fn with_peer<T>(
+    answer: impl FnOnce(UnixStream) + Send + 'static,
+    ask: impl FnOnce(Client) -> T,
+) -> T {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("api.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let peer = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        answer(stream);
+    });
+    let asked = ask(Client::new(socket));
+    peer.join().unwrap();
+    asked
+}
+
 /// Answers by the first segment of the path.
 pub(super) struct TestHandler {
     /// `/wait` answers when it gets a permit.
