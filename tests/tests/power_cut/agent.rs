@@ -28,15 +28,17 @@ systemctl daemon-reload
 systemctl enable --now --quiet thinmover.socket thinmover-recover.service
 sync";
 
-/// Gives the agent a job and passes on the points that it comes to.
+/// Gives the agent a job and passes on the points that it comes to. The pipe is moved into its place:
+/// an agent that is awake makes a file of that name at any moment there is none.
 const UPLOAD: &str = "\
+set -e
 mount /dev/vg0/data /mnt
 head -c 1M /dev/urandom > /mnt/more
 sync
-rm -f /run/points
-mkfifo /run/points
-exec 3<>/run/points
+mkfifo /run/pipe
+exec 3<>/run/pipe
 cat <&3 &
+mv -f /run/pipe /run/points
 thinmover backup create vg0/data --detach >&2
 sleep 1000";
 
