@@ -47,6 +47,22 @@ pub(crate) fn open(volume: &Volume, access: Access) -> Result<File, LvmError> {
     Ok(file)
 }
 
+/// Opens the device-mapper device with that number for reading, and says by which path.
+pub(crate) fn open_number(number: DeviceNumber) -> Result<(File, PathBuf), LvmError> {
+    let name = sysfs(number).join("dm/name");
+    let name = fs::read_to_string(&name).map_err(|source| LvmError::io("read", name, source))?;
+    let path = Path::new("/dev/mapper").join(name.trim_end());
+    let file = File::open(&path).map_err(|source| LvmError::io("open", &path, source))?;
+    match device_number(&file) {
+        Ok(found) if found == number => Ok((file, path)),
+        Ok(_) => Err(LvmError::Unexpected {
+            volume: path.display().to_string(),
+            what: "it leads to another device".into(),
+        }),
+        Err(source) => Err(LvmError::io("look at", &path, source)),
+    }
+}
+
 /// The node of the volume's device.
 pub(crate) fn mapper_path(volume: &Volume) -> PathBuf {
     Path::new("/dev/mapper").join(volume.dm_name())

@@ -58,6 +58,9 @@ pub enum LvmError {
         /// What is wrong.
         what: String,
     },
+    /// The caller did not want it any more.
+    #[error("interrupted")]
+    Interrupted,
     /// The system refused a call.
     #[error("{action} {}: {source}", path.display())]
     Io {
@@ -110,6 +113,7 @@ impl LvmError {
             | Self::Report(_)
             | Self::Record(_)
             | Self::Metadata(_)
+            | Self::Interrupted
             | Self::Unexpected { .. } => ErrorKind::Failed,
         }
     }

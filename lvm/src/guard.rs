@@ -81,6 +81,14 @@ pub enum Refusal {
         /// `is open`, ….
         why: String,
     },
+    /// The pool's metadata cannot be read now: there is another metadata snapshot of it.
+    #[error("pool {pool} {why}")]
+    MetadataHeld {
+        /// `VG/LV` of the pool.
+        pool: String,
+        /// Whose, and what to do.
+        why: String,
+    },
     /// The volume or device is mounted.
     #[error("{volume} is mounted on {}", path.display())]
     Mounted {

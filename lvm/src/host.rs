@@ -1,15 +1,18 @@
 //! [`Lvm`]: this host's LVM, and what this crate keeps about it.
 
-use std::fs::{DirBuilder, File, TryLockError};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+use thinmover_io::IoEngine;
 
 use crate::command::{DmPoolMode, DmThinPool, Dmsetup, LvmCommands};
 use crate::error::LvmError;
 use crate::guard::{self, PoolLimits, PoolUsage, Refusal};
 use crate::inventory::{Inventory, Pool, PoolHealth, Volume, VolumeGroup};
+use crate::lock;
 use crate::lookup::Place;
 use crate::mounts;
 use crate::names::{LvName, LvmUuid, VgName};
@@ -26,6 +29,8 @@ pub struct LvmOptions {
     pub state_dir: PathBuf,
     /// How long one command may take before it is ended.
     pub command_timeout: Duration,
+    /// What reads the pools' metadata.
+    pub io: IoEngine,
 }
 
 impl Default for LvmOptions {
@@ -34,6 +39,7 @@ impl Default for LvmOptions {
             runtime_dir: "/run/thinmover".into(),
             state_dir: "/var/lib/thinmover".into(),
             command_timeout: Duration::from_secs(120),
+            io: IoEngine::default(),
         }
     }
 }
@@ -47,6 +53,8 @@ pub struct Lvm {
 #[derive(Debug)]
 struct Host {
     runtime_dir: PathBuf,
+    state_dir: PathBuf,
+    io: IoEngine,
     commands: LvmCommands,
     dmsetup: Dmsetup,
     records: RecordStore,
@@ -61,12 +69,14 @@ pub struct VolumeLock {
 impl Lvm {
     /// Takes the options; nothing is run or read.
     pub fn new(options: LvmOptions) -> Self {
-        let LvmOptions { runtime_dir, state_dir, command_timeout } = options;
+        let LvmOptions { runtime_dir, state_dir, command_timeout, io } = options;
         let host = Host {
             commands: LvmCommands::new(&runtime_dir, command_timeout),
             dmsetup: Dmsetup::new(command_timeout),
             records: RecordStore::new(&state_dir),
             runtime_dir,
+            state_dir,
+            io,
         };
         Self { host: Arc::new(host) }
     }
@@ -110,6 +120,7 @@ impl Lvm {
                 total_metadata_blocks,
                 used_data_blocks,
                 total_data_blocks,
+                held_root: _,
                 mode,
                 needs_check,
             }) => PoolUsage {
@@ -131,22 +142,14 @@ impl Lvm {
     /// [`Refusal::InUse`] while another process or job has it.
     pub fn lock_volume(&self, uuid: &LvmUuid) -> Result<VolumeLock, LvmError> {
         let path = self.ensure_private_dir("volumes")?.join(format!("{uuid}.lock"));
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|source| LvmError::io("open", &path, source))?;
-        match file.try_lock() {
-            Ok(()) => Ok(VolumeLock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(Refusal::InUse {
+        match lock::acquire(&path, Duration::ZERO) {
+            Ok(Some(file)) => Ok(VolumeLock { _file: file }),
+            Ok(None) => Err(Refusal::InUse {
                 volume: format!("volume {uuid}"),
                 why: "has another job of thinmover's at work".into(),
             }
             .into()),
-            Err(TryLockError::Error(source)) => Err(LvmError::io("lock", &path, source)),
+            Err(source) => Err(LvmError::io("lock", &path, source)),
         }
     }
 
@@ -156,6 +159,15 @@ impl Lvm {
 
     pub(crate) fn dmsetup(&self) -> &Dmsetup {
         &self.host.dmsetup
+    }
+
+    pub(crate) fn io(&self) -> &IoEngine {
+        &self.host.io
+    }
+
+    /// Where large lists may lie while they are needed: on a disk, not in memory.
+    pub(crate) fn state_dir(&self) -> &Path {
+        &self.host.state_dir
     }
 
     pub(crate) fn records(&self) -> &RecordStore {

@@ -12,6 +12,7 @@
 //! It knows nothing of repositories, jobs or sockets.
 
 mod activation;
+mod chunk_list;
 mod command;
 mod device;
 pub mod direct;
@@ -20,7 +21,9 @@ mod error;
 mod guard;
 mod host;
 mod inventory;
+mod lock;
 mod lookup;
+mod metadata_snapshot;
 mod mount;
 mod mounts;
 mod names;
@@ -34,6 +37,7 @@ mod target;
 mod testing;
 mod units;
 
+pub use chunk_list::ChunkList;
 pub use command::CommandError;
 pub use error::{ErrorKind, LvmError};
 pub use guard::{PoolLimits, PoolUsage, Refusal, check_pool};
@@ -44,6 +48,8 @@ pub use mounts::{DeviceNumber, Mount};
 pub use names::{LvName, LvmUuid, NameError, Tag, VgName};
 pub use record::{Nonce, Owner, RecordError, RecordProblem};
 pub use recovery::{LeftAlone, Recovery};
-pub use snapshot::{Filesystem, MountedSnapshot, OwnedSnapshot, Purpose, Snapshot};
+pub use snapshot::{
+    Filesystem, MapUnknown, MountedSnapshot, OwnedSnapshot, Purpose, Snapshot, ThinMap,
+};
 pub use target::Target;
 pub use units::{Bytes, Percent};

@@ -48,7 +48,9 @@ fn refusal_code(refusal: &Refusal) -> Code {
         Refusal::PoolPastLimit { .. } | Refusal::PoolUnhealthy { .. } | Refusal::Group { .. } => {
             Code::Guard
         }
-        Refusal::InUse { .. } | Refusal::Mounted { .. } => Code::Busy,
+        Refusal::InUse { .. } | Refusal::Mounted { .. } | Refusal::MetadataHeld { .. } => {
+            Code::Busy
+        }
         Refusal::NameTaken { .. } => Code::Exists,
         _ => Code::Unsuitable,
     }

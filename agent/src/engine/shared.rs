@@ -49,12 +49,13 @@ pub(super) struct FoundVolume {
 impl Engine {
     /// Reads who this host is; touches no volume.
     pub(crate) fn new(settings: &Settings) -> Result<Self> {
+        let io = io_engine(settings)?;
         let lvm = Lvm::new(LvmOptions {
             runtime_dir: settings.runtime_dir.clone(),
             state_dir: settings.state_dir.clone(),
             command_timeout: settings.lvm_command_timeout,
+            io: io.clone(),
         });
-        let io = io_engine(settings)?;
         Ok(Self { settings: settings.clone(), host: Host::load(&settings.state_dir)?, lvm, io })
     }
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use thinmover_io::crash_point;
 
-use super::host_lock;
 use super::run::{CommandError, Program, Run};
+use crate::lock;
 use crate::names::{LvName, LvmUuid, Tag, VgName};
 use crate::report::{LVS_FIELDS, PVS_FIELDS, REPORT_OPTIONS, VGS_FIELDS};
 use crate::units::{Bytes, SECTOR_BYTES};
@@ -21,6 +21,8 @@ use crate::units::{Bytes, SECTOR_BYTES};
 const LVM: Program = Program { name: "lvm", package: "lvm2" };
 /// Where udev keeps its state; LVM would wait for ever for a udev that does not run.
 const UDEV_RUNTIME_DIR: &str = "/run/udev";
+/// How long a command waits for its turn.
+const LOCK_WAIT: Duration = Duration::from_secs(120);
 const WITHOUT_UDEV: &str = "activation/udev_sync=0 activation/udev_rules=0";
 
 /// Runs LVM commands, one at a time on the host.
@@ -34,7 +36,7 @@ pub(crate) struct LvmCommands {
 impl LvmCommands {
     pub(crate) fn new(runtime_dir: &Path, time_limit: Duration) -> Self {
         let lock = runtime_dir.join("lvm.lock");
-        Self { lock, time_limit, lock_wait: host_lock::WAIT_LIMIT }
+        Self { lock, time_limit, lock_wait: LOCK_WAIT }
     }
 
     /// The JSON of `lvs -a` over all groups, or over `group` alone.
@@ -163,7 +165,7 @@ impl LvmCommands {
 
         let mut run =
             Run { program: LVM, arguments: all, stdin: Stdio::null(), time_limit: self.time_limit };
-        let lock = match host_lock::acquire(&self.lock, self.lock_wait) {
+        let lock = match lock::acquire(&self.lock, self.lock_wait) {
             Ok(Some(lock)) => lock,
             Ok(None) => {
                 return Err(CommandError::Locked {

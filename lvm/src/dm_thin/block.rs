@@ -27,7 +27,7 @@ pub(super) enum BlockKind {
 }
 
 /// Where the checksum is, and where what it covers begins.
-const CHECKSUM: usize = 0;
+pub(super) const CHECKSUM: usize = 0;
 const CHECKED: usize = 4;
 /// Where a block says which it is.
 const NUMBER: usize = 8;

@@ -30,6 +30,8 @@ const INCOMPATIBLE_FEATURES: usize = 360;
 /// What a superblock says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Superblock {
+    /// Over all the rest of it, so that it differs with whatever hangs from it.
+    pub checksum: u32,
     /// The pool's time: that of the newest snapshot.
     pub time: PoolTime,
     /// LVM's transaction number.
@@ -71,6 +73,7 @@ impl Superblock {
         }
         let (chunk_sectors, time) = (u32_at(bytes, CHUNK_SECTORS), u32_at(bytes, TIME));
         Ok(Self {
+            checksum: u32_at(bytes, block::CHECKSUM),
             time: PoolTime::new(time).ok_or(Problem::Time(time))?,
             transaction_id: u64_at(bytes, TRANSACTION_ID),
             held_root: non_zero(u64_at(bytes, HELD_ROOT)).map(MetadataBlock),

@@ -15,6 +15,8 @@
 //!   (`creating`, `complete`, `deleting`), `mount` (null or `{"path", "bootId", "complete"}`).
 //! - `created`, a volume made as a restore's target: `vg`, `pool`, `name`, `uuid`, `finished`.
 //! - `activated`, a volume that was inactive: `vg`, `volume`.
+//! - `metadataSnapshot`, one that a pool was asked for: `vg`, `pool`, `taken` (null, or `{"block",
+//!   "checksum"}` of its superblock once that was seen).
 //!
 //! The volumes of the first two carry the LVM tag `thinmover.owner=NONCE` from the command that
 //! makes them on. Examples of all are in `fixtures/records/v1.jsonl`, which a test reads.
@@ -30,7 +32,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-use crate::names::{LvName, LvmUuid, Tag, VgName};
+use crate::names::{LvName, LvmUuid, Tag, VgName, dm_pool_uuid};
 pub(crate) use store::{HeldRecord, RecordStore};
 pub use store::{RecordError, RecordProblem};
 
@@ -107,6 +109,7 @@ pub(crate) enum Body {
     Snapshot(SnapshotBody),
     Created(CreatedBody),
     Activated(ActivatedBody),
+    MetadataSnapshot(MetadataSnapshotBody),
 }
 
 /// A volume or group by both its names.
@@ -179,4 +182,35 @@ pub(crate) struct CreatedBody {
 pub(crate) struct ActivatedBody {
     pub(crate) vg: Named<VgName>,
     pub(crate) volume: Named<LvName>,
+}
+
+/// The metadata snapshot of a pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct MetadataSnapshotBody {
+    pub(crate) vg: Named<VgName>,
+    pub(crate) pool: Named<LvName>,
+    /// Unknown until it was seen.
+    pub(crate) taken: Option<HeldSuperblock>,
+}
+
+/// What tells a metadata snapshot from another: where its superblock is, and that block's checksum.
+/// The superblock holds the roots of all trees, so it differs with everything in them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct HeldSuperblock {
+    pub(crate) block: u64,
+    pub(crate) checksum: u32,
+}
+
+impl MetadataSnapshotBody {
+    /// `VG/LV` of the pool.
+    pub(crate) fn alias(&self) -> String {
+        format!("{}/{}", self.vg.name, self.pool.name)
+    }
+
+    /// The device-mapper UUID of the pool.
+    pub(crate) fn dm_uuid(&self) -> String {
+        dm_pool_uuid(&self.vg.uuid, &self.pool.uuid)
+    }
 }

@@ -1,17 +1,20 @@
-//! Putting back what dead processes left: the snapshots, volumes, mounts and activations that
-//! records tell of, exactly these and nothing else.
+//! Putting back what dead processes left: the snapshots, volumes, mounts, activations and
+//! metadata snapshots that records tell of, exactly these and nothing else.
 //!
 //! [`plan`] decides, over plain data; [`Lvm::recover`] does it, step by step. Each step may be
 //! interrupted: the next recovery sees the state then and plans from there.
 
 mod plan;
 
+use std::time::Instant;
+
 use crate::activation;
 use crate::error::LvmError;
 use crate::host::{Lvm, boot_id, require_root};
+use crate::metadata_snapshot::{self, Held, Turn};
 use crate::mount;
 use crate::quiet;
-use crate::record::{Body, HeldRecord, Nonce, RecordProblem, SnapshotBody};
+use crate::record::{Body, HeldRecord, Nonce, Record, RecordProblem, SnapshotBody};
 use crate::target;
 use plan::{Plan, Step};
 
@@ -69,13 +72,35 @@ impl Lvm {
         let inventory = self.inventory()?;
         let boot_id = boot_id()?;
         for held in scan.abandoned {
-            let plan = plan::plan(held.record(), &inventory, &boot_id);
-            self.carry_out(held, plan, &mut recovery);
+            // Nobody changes what a pool holds between the look and the act.
+            let (turn, pool) = match self.look_at_pool(held.record()) {
+                Ok(looked) => looked,
+                Err(error) => {
+                    recovery.failed.push(("look at what the pool holds".to_owned(), error));
+                    continue;
+                }
+            };
+            let plan = plan::plan(held.record(), &inventory, &boot_id, pool);
+            self.carry_out(held, plan, turn.as_ref(), &mut recovery);
         }
         Ok(recovery)
     }
 
-    fn carry_out(&self, held: HeldRecord, plan: Plan, recovery: &mut Recovery) {
+    /// What the pool holds that the record of a metadata snapshot is about, and the turn at it.
+    fn look_at_pool(&self, record: &Record) -> Result<(Option<Turn>, Held), LvmError> {
+        let Body::MetadataSnapshot(body) = &record.body else { return Ok((None, Held::Nothing)) };
+        let deadline = Instant::now() + metadata_snapshot::WAIT_LIMIT;
+        let turn = Turn::wait(self, body, deadline, &|| true)?;
+        Ok((Some(turn), metadata_snapshot::held(self, body)?))
+    }
+
+    fn carry_out(
+        &self,
+        held: HeldRecord,
+        plan: Plan,
+        turn: Option<&Turn>,
+        recovery: &mut Recovery,
+    ) {
         let nonce = held.nonce().clone();
         if let Some(why) = plan.left {
             recovery.left.push(LeftAlone { record: nonce.to_string(), why });
@@ -83,7 +108,7 @@ impl Lvm {
         let mut held = Some(held);
         for step in plan.steps {
             let sentence = step.to_string();
-            match self.do_step(step, &nonce, &mut held) {
+            match self.do_step(step, &nonce, turn, &mut held) {
                 Ok(()) => recovery.done.push(sentence),
                 Err(error) => {
                     recovery.failed.push((sentence, error));
@@ -97,6 +122,7 @@ impl Lvm {
         &self,
         step: Step,
         nonce: &Nonce,
+        turn: Option<&Turn>,
         held: &mut Option<HeldRecord>,
     ) -> Result<(), LvmError> {
         match step {
@@ -108,6 +134,10 @@ impl Lvm {
             }
             Step::RemoveTag { volume } => match held {
                 Some(held) => target::remove_tag(self, &volume, held),
+                None => Ok(()),
+            },
+            Step::ReleaseMetadata { pool } => match turn {
+                Some(turn) => metadata_snapshot::release(self, &pool, turn),
                 None => Ok(()),
             },
             Step::ForgetMount => match held {

@@ -4,10 +4,12 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::inventory::{Inventory, Volume, VolumeGroup};
+use crate::metadata_snapshot::{Held, release_by_hand};
 use crate::mounts::DeviceNumber;
 use crate::names::{LvName, LvmUuid, VgName};
 use crate::record::{
-    ActivatedBody, Body, CreatedBody, MountBody, Named, Owner, Record, SnapshotBody, SnapshotPhase,
+    ActivatedBody, Body, CreatedBody, MetadataSnapshotBody, MountBody, Named, Owner, Record,
+    SnapshotBody, SnapshotPhase,
 };
 
 /// What is done about a record.
@@ -27,6 +29,7 @@ pub(super) enum Step {
     Deactivate { volume: Box<Volume> },
     RemoveVolume { volume: Box<Volume> },
     RemoveTag { volume: Box<Volume> },
+    ReleaseMetadata { pool: Box<MetadataSnapshotBody> },
     ForgetMount,
     ForgetRecord,
 }
@@ -39,6 +42,9 @@ impl fmt::Display for Step {
             Self::Deactivate { volume } => write!(f, "deactivate {}", volume.alias()),
             Self::RemoveVolume { volume } => write!(f, "remove {}", volume.alias()),
             Self::RemoveTag { volume } => write!(f, "take the owner's tag off {}", volume.alias()),
+            Self::ReleaseMetadata { pool } => {
+                write!(f, "release the metadata snapshot of {}", pool.alias())
+            }
             Self::ForgetMount => f.write_str("strike the mount off the record"),
             Self::ForgetRecord => f.write_str("remove the record"),
         }
@@ -59,12 +65,14 @@ impl Plan {
     }
 }
 
-/// Decides about `record`, whose process is gone.
-pub(super) fn plan(record: &Record, inventory: &Inventory, boot_id: &str) -> Plan {
+/// Decides about `record`, whose process is gone. `held` is what the pool holds that a record of a
+/// metadata snapshot is about.
+pub(super) fn plan(record: &Record, inventory: &Inventory, boot_id: &str, held: Held) -> Plan {
     let group = match &record.body {
         Body::Snapshot(body) => &body.vg,
         Body::Created(body) => &body.vg,
         Body::Activated(body) => &body.vg,
+        Body::MetadataSnapshot(body) => &body.vg,
     };
     if let Err(why) = usable_group(inventory, group) {
         return Plan::left(why);
@@ -73,6 +81,7 @@ pub(super) fn plan(record: &Record, inventory: &Inventory, boot_id: &str) -> Pla
         Body::Snapshot(body) => snapshot(record, body, inventory, boot_id),
         Body::Created(body) => created(record, body, inventory),
         Body::Activated(body) => activated(record, body, inventory, boot_id),
+        Body::MetadataSnapshot(body) => metadata_snapshot(body, inventory, held),
     }
 }
 
@@ -231,6 +240,33 @@ fn activated(record: &Record, body: &ActivatedBody, inventory: &Inventory, boot_
             ])
         }
         _ => Plan::nothing_of_it(),
+    }
+}
+
+fn metadata_snapshot(body: &MetadataSnapshotBody, inventory: &Inventory, held: Held) -> Plan {
+    if inventory.pool(&body.pool.uuid).is_none() {
+        return Plan::nothing_of_it();
+    }
+    match (held, body.taken) {
+        (Held::Nothing, _) => Plan::nothing_of_it(),
+        (Held::Inactive, _) => Plan::left(format!(
+            "pool {} is not active; whether it still holds a metadata snapshot of ours cannot be \
+             told before it is",
+            body.alias()
+        )),
+        (Held::Snapshot(found), Some(taken)) if found == taken => Plan::steps(vec![
+            Step::ReleaseMetadata { pool: Box::new(body.clone()) },
+            Step::ForgetRecord,
+        ]),
+        // Ours is gone; this is another program's.
+        (Held::Snapshot(_), Some(_)) => Plan::nothing_of_it(),
+        (Held::Snapshot(found), None) => Plan::left(format!(
+            "pool {} holds a metadata snapshot (in block {}) that may be ours or another \
+             program's; if nothing reads it, release it with `{}`",
+            body.alias(),
+            found.block,
+            release_by_hand(body)
+        )),
     }
 }
 

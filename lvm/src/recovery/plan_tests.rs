@@ -1,7 +1,7 @@
 //! The decisions of recovery, as a table of what is recorded, what is there, and what follows.
 
 use super::*;
-use crate::record::{Nonce, VERSION};
+use crate::record::{HeldSuperblock, Nonce, VERSION};
 use crate::testing::{group, inventory, lv, mounted, snapshot, thin, uuid};
 use jiff::Timestamp;
 
@@ -78,8 +78,21 @@ fn of_activated() -> Body {
     Body::Activated(ActivatedBody { vg: vg(), volume: Named { name: lv("data"), uuid: uuid('d') } })
 }
 
+const TAKEN: HeldSuperblock = HeldSuperblock { block: 77, checksum: 0xfeed };
+
+fn of_held(taken: Option<HeldSuperblock>) -> Body {
+    let pool = Named { name: lv("pool0"), uuid: uuid('p') };
+    Body::MetadataSnapshot(MetadataSnapshotBody { vg: vg(), pool, taken })
+}
+
+/// What follows from what is on record and what the pool holds.
+fn decide_held(taken: Option<HeldSuperblock>, held: Held) -> (Vec<String>, Option<String>) {
+    let plan = plan(&record(of_held(taken)), &inventory(vec![]), BOOT, held);
+    (plan.steps.iter().map(ToString::to_string).collect(), plan.left)
+}
+
 fn decide(body: Body, volumes: Vec<Volume>) -> (Vec<String>, Option<String>) {
-    let plan = plan(&record(body), &inventory(volumes), BOOT);
+    let plan = plan(&record(body), &inventory(volumes), BOOT, Held::Nothing);
     (plan.steps.iter().map(ToString::to_string).collect(), plan.left)
 }
 
@@ -225,22 +238,23 @@ fn a_snapshot_that_someone_else_uses_is_left_alone() {
 
 #[test]
 fn nothing_is_concluded_from_a_group_that_is_not_seen_whole() {
-    let bodies = || [Body::Snapshot(job()), of_created(true, false), of_activated()];
+    let bodies =
+        || [Body::Snapshot(job()), of_created(true, false), of_activated(), of_held(Some(TAKEN))];
     for body in bodies() {
-        let plan = plan(&record(body), &Inventory::default(), BOOT);
+        let plan = plan(&record(body), &Inventory::default(), BOOT, Held::Nothing);
         assert!(plan.steps.is_empty());
         assert!(plan.left.unwrap().contains("not visible"));
     }
     for body in bodies() {
         let mut exported = inventory(vec![]);
         exported.groups[0].exported = true;
-        let plan = plan(&record(body), &exported, BOOT);
+        let plan = plan(&record(body), &exported, BOOT, Held::Nothing);
         assert!(plan.steps.is_empty() && plan.left.is_some());
     }
     for body in bodies() {
         let mut duplicate = inventory(vec![data(), ours()]);
         duplicate.groups[0].duplicate = true;
-        let plan = plan(&record(body), &duplicate, BOOT);
+        let plan = plan(&record(body), &duplicate, BOOT, Held::Nothing);
         assert!(plan.steps.is_empty() && plan.left.is_some());
     }
 }
@@ -290,7 +304,46 @@ fn an_activation_is_taken_back_unless_the_volume_is_in_use_by_now() {
 fn an_activation_of_an_earlier_boot_is_not_taken_back() {
     let active = Volume { active: true, ..data() };
     let record = Record { boot_id: "an earlier boot".into(), ..record(of_activated()) };
-    let plan = plan(&record, &inventory(vec![active]), BOOT);
+    let plan = plan(&record, &inventory(vec![active]), BOOT, Held::Nothing);
     let steps: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();
     assert_eq!(steps, FORGOTTEN);
+}
+
+#[test]
+fn a_metadata_snapshot_on_record_is_released() {
+    let steps = ["release the metadata snapshot of vg0/pool0", "remove the record"];
+    let (planned, left) = decide_held(Some(TAKEN), Held::Snapshot(TAKEN));
+    assert_eq!((planned, left), (steps.map(str::to_owned).to_vec(), None));
+}
+
+#[test]
+fn another_programs_metadata_snapshot_is_never_released() {
+    let forgotten = (FORGOTTEN.map(str::to_owned).to_vec(), None);
+    for other in [
+        HeldSuperblock { block: 78, ..TAKEN },
+        HeldSuperblock { checksum: TAKEN.checksum + 1, ..TAKEN },
+    ] {
+        assert_eq!(decide_held(Some(TAKEN), Held::Snapshot(other)), forgotten);
+    }
+    let (planned, left) = decide_held(None, Held::Snapshot(TAKEN));
+    assert_eq!(planned, [""; 0]);
+    let left = left.unwrap();
+    let by_hand = "dmsetup message vg0-pool0-tpool 0 release_metadata_snap";
+    assert!(left.contains("may be ours") && left.contains(by_hand), "{left}");
+}
+
+#[test]
+fn the_record_of_a_metadata_snapshot_goes_once_the_pool_holds_none() {
+    let forgotten = (FORGOTTEN.map(str::to_owned).to_vec(), None);
+    for taken in [None, Some(TAKEN)] {
+        assert_eq!(decide_held(taken, Held::Nothing), forgotten);
+        let (planned, left) = decide_held(taken, Held::Inactive);
+        assert_eq!(planned, [""; 0]);
+        assert!(left.unwrap().contains("not active"));
+    }
+    let mut without_pool = inventory(vec![]);
+    without_pool.pools.clear();
+    let plan = plan(&record(of_held(Some(TAKEN))), &without_pool, BOOT, Held::Inactive);
+    assert_eq!(plan.steps.len(), 1);
+    assert_eq!(plan.left, None);
 }

@@ -2,14 +2,17 @@
 //! except while they are read.
 //!
 //! A job's snapshot is a value, [`Snapshot`], and goes with it. An operator's snapshot stays until
-//! it is deleted; [`owned`] lists and deletes both, [`mounting`] mounts them.
+//! it is deleted; [`owned`] lists and deletes both, [`mounting`] mounts them. [`map`] reads which of
+//! its chunks there are.
 
+mod map;
 pub(crate) mod mounting;
 mod owned;
 
 use std::fs::File;
 use std::time::{Duration, Instant};
 
+pub use map::{MapUnknown, ThinMap};
 pub use mounting::{Filesystem, MountedSnapshot};
 pub use owned::OwnedSnapshot;
 
@@ -179,10 +182,15 @@ impl Snapshot {
     /// # Errors
     /// When it does not become active, or what opens is another device.
     pub fn open(&mut self) -> Result<File, LvmError> {
+        self.activate()?;
+        device::open(&self.volume, Access::Read)
+    }
+
+    fn activate(&mut self) -> Result<(), LvmError> {
         if !self.volume.active {
             self.volume = activation::activate_quietly(&self.lvm, &self.volume)?;
         }
-        device::open(&self.volume, Access::Read)
+        Ok(())
     }
 
     /// Deactivates and removes it, and its record.

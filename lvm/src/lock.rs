@@ -1,4 +1,5 @@
-//! The lock under which LVM commands run one at a time on the whole host.
+//! Locks between the processes of this host: files that hold nothing and are locked while somebody
+//! has a turn.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -7,18 +8,15 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a command waits for its turn.
-pub(super) const WAIT_LIMIT: Duration = Duration::from_secs(120);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Takes the lock at `path`; `None` when others held it for all of `limit`.
 ///
-/// The open file is handed to the LVM command as its standard input (a file that is always empty).
-/// flock(2) belongs to the open file description, so the lock lasts until both this process and
-/// the command are gone: when we are killed in the middle of `lvcreate`, a recovery that waits for
-/// this lock cannot look at the volume group before that `lvcreate` has ended. Standard input is
-/// used because LVM closes every other descriptor it inherits.
-pub(super) fn acquire(path: &Path, limit: Duration) -> io::Result<Option<File>> {
+/// flock(2) belongs to the open file description: a program that is handed the open file, or a
+/// copy of it, as its standard input keeps the lock until it has ended, though we be killed before.
+/// Whoever then waits for the lock does not look at a host on which that program is still at work.
+/// Standard input is used because LVM closes every other descriptor it inherits.
+pub(crate) fn acquire(path: &Path, limit: Duration) -> io::Result<Option<File>> {
     // For root alone: whoever can open a file can hold a lock on it, and stop us for good.
     let mut options = File::options();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -44,7 +42,7 @@ mod tests {
     #[test]
     fn a_second_taker_waits_and_then_gives_up() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("lvm.lock");
+        let path = folder.path().join("lock");
         let held = acquire(&path, Duration::ZERO).unwrap();
         assert!(held.is_some());
         assert!(acquire(&path, Duration::from_millis(50)).unwrap().is_none());
@@ -57,15 +55,15 @@ mod tests {
     fn the_lock_file_is_roots_alone() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("lvm.lock");
+        let path = folder.path().join("lock");
         let lock = acquire(&path, Duration::ZERO).unwrap().unwrap();
         assert_eq!(lock.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]
-    fn a_command_that_outlives_us_keeps_the_lock() {
+    fn a_program_that_outlives_us_keeps_the_lock() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("lvm.lock");
+        let path = folder.path().join("lock");
         let lock = acquire(&path, Duration::ZERO).unwrap().unwrap();
         let mut child = Command::new("sleep")
             .arg("60")
