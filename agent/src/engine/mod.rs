@@ -14,6 +14,7 @@ mod last_backup;
 mod pool_watch;
 mod shared;
 mod snapshots;
+mod tier;
 mod upload;
 
 pub(crate) use choose::Latest;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use thinmover_io::{DirectFile, IoFile};
-use thinmover_lvm::{Purpose, Snapshot, Volume, direct};
+use thinmover_lvm::{MapUnknown, Purpose, Snapshot, ThinMap, Volume, direct};
 use thinmover_repository::{
     BLOCK_BYTES_DEFAULT, Domain, ManifestDraft, Repository, Source, UploadLimits, VolumeKey,
     check_block_bytes,
@@ -18,8 +18,9 @@ use super::context::{Context, Milestone};
 use super::last_backup::LastBackup;
 use super::pool_watch::PoolWatch;
 use super::shared::{Engine, Found, FoundVolume, lock_file};
+use super::tier::{Reason, Tier};
 use crate::failure::{Code, Failure, Result, chain};
-use crate::stream::{self, Limits};
+use crate::stream::{self, Input, Limits, StreamError, planned_bytes};
 
 /// What is asked of an upload.
 #[derive(Clone, Debug)]
@@ -71,18 +72,17 @@ pub(crate) struct UploadReport {
     pub(crate) warnings: Vec<String>,
 }
 
-/// The one tier so far: every byte is read.
-const TIER_FULL: &str = "full";
-
 /// What is read, and what the backup says of it.
 struct Opened {
     file: IoFile,
     source: Source,
     /// When its content is from.
     taken_at: Timestamp,
-    /// Why the tier is what it is.
-    reason: &'static str,
+    /// Which of it there is; `None` where all of it must be read.
+    map: Option<ThinMap>,
+    reason: Reason,
     frozen: Duration,
+    warnings: Vec<String>,
 }
 
 impl Engine {
@@ -199,6 +199,12 @@ impl Upload<'_> {
     ) -> Result<UploadReport> {
         let frozen = snapshot.created_in();
         (self.context.reached)(Milestone::Prepared)?;
+        let mut warnings = Vec::new();
+        self.context.progress.set_phase("reading the pool's metadata");
+        let (map, reason) = match snapshot.map(&|| self.context.cancel.check().is_ok()) {
+            Ok(map) => (Some(map), Reason::NoBase),
+            Err(unknown) => (None, self.why_full(unknown, &mut warnings)?),
+        };
         let file = snapshot.open()?;
         let file = DirectFile::new(file)
             .and_then(|file| self.engine.io.open(file))
@@ -211,9 +217,21 @@ impl Upload<'_> {
                 ..self.source(volume.alias())
             },
             taken_at,
-            reason: "mappings-not-read",
+            map,
+            reason,
             frozen,
+            warnings,
         })
+    }
+
+    /// Why all of the snapshot is read when it is not known which chunks it has.
+    fn why_full(&self, unknown: MapUnknown, warnings: &mut Vec<String>) -> Result<Reason> {
+        self.context.cancel.check()?;
+        let reason = Reason::of(&unknown);
+        if reason != Some(Reason::ExternalOrigin) {
+            warnings.push(format!("all of the volume was read: {}", chain(&unknown)));
+        }
+        Ok(reason.unwrap_or(Reason::MetadataUnreadable))
     }
 
     /// Reads a block device or an image file itself.
@@ -233,8 +251,10 @@ impl Upload<'_> {
             file,
             source: self.source(name),
             taken_at: Timestamp::now(),
-            reason: "copy-method-direct",
+            map: None,
+            reason: Reason::CopyMethodDirect,
             frozen: Duration::ZERO,
+            warnings: Vec::new(),
         })
     }
 
@@ -245,10 +265,10 @@ impl Upload<'_> {
 
     /// Runs the data path and commits.
     fn store(&self, opened: Opened) -> Result<UploadReport> {
-        let Opened { file, source, taken_at, reason, frozen } = opened;
+        let Opened { file, source, taken_at, mut map, reason, frozen, mut warnings } = opened;
+        let tier = if map.is_some() { Tier::Allocated } else { Tier::Full };
         let identity = identity(&source).to_owned();
         let settings = &self.engine.settings;
-        let mut warnings = Vec::new();
         let previous = self.previous(&identity, &mut warnings)?;
         let limits =
             UploadLimits { index_memory_bytes: self.limits.index_bytes, ..UploadLimits::default() };
@@ -256,10 +276,10 @@ impl Upload<'_> {
         let volume = VolumeKey(format!("{}/{identity}", source.host));
         let upload = self.repository.begin_upload(&domain, &volume, limits)?;
         (self.context.reached)(Milestone::InProgress)?;
-        self.context.progress.set_total_bytes(file.size_bytes());
         self.context.progress.set_phase("uploading");
+        let input = self.input(&file, map.as_mut())?;
         let uploaded = stream::upload(
-            &file,
+            input,
             self.block_bytes,
             &upload,
             &self.limits,
@@ -278,8 +298,8 @@ impl Upload<'_> {
         let manifest = upload.commit(ManifestDraft {
             source,
             created_at: taken_at,
-            tier: TIER_FULL.to_owned(),
-            reason: reason.to_owned(),
+            tier: tier.as_str().to_owned(),
+            reason: reason.as_str().to_owned(),
             image: uploaded.image,
             mapped: None,
             read_bytes: uploaded.read_bytes,
@@ -308,6 +328,21 @@ impl Upload<'_> {
             page_cache: !file.direct().is_direct(),
             warnings,
         })
+    }
+
+    /// What is read of `file`, and told as the progress' total.
+    fn input<'f>(&self, file: &'f IoFile, map: Option<&'f mut ThinMap>) -> Result<Input<'f>> {
+        let Some(map) = map else {
+            self.context.progress.set_total_bytes(file.size_bytes());
+            return Ok(Input::whole(file));
+        };
+        let planned = map
+            .extents()
+            .and_then(|extents| planned_bytes(extents, file.size_bytes(), self.block_bytes))
+            .map_err(StreamError::Extents)?;
+        self.context.progress.set_total_bytes(planned);
+        let extents = Box::new(map.extents().map_err(StreamError::Extents)?);
+        Ok(Input { file, extents })
     }
 
     /// The volume's last backup in this repository, and a warning if the repository lost it.

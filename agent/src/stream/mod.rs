@@ -16,6 +16,7 @@ mod download;
 mod hole;
 mod limits;
 mod progress;
+mod ranges;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -27,8 +28,9 @@ pub(crate) use download::{Download, download};
 pub(crate) use hole::is_hole;
 pub(crate) use limits::{DataPath, Limits, TooLittleMemory};
 pub(crate) use progress::Progress;
+pub(crate) use ranges::planned_bytes;
 pub(crate) use scan::{is_blank, scan};
-pub(crate) use upload::upload;
+pub(crate) use upload::{Input, upload};
 
 use thinmover_io::WriteFailed;
 use thinmover_repository::Error as RepositoryError;
@@ -38,6 +40,8 @@ use thinmover_repository::Error as RepositoryError;
 pub(crate) enum StreamError {
     #[error("cannot read {length} bytes at offset {offset} of the source")]
     Read { offset: u64, length: usize, source: std::io::Error },
+    #[error("cannot tell which ranges of the source are to be read")]
+    Extents(#[source] std::io::Error),
     #[error("cannot write {length} bytes at offset {offset} of the target")]
     Write { offset: u64, length: usize, source: std::io::Error },
     #[error("cannot restore {length} bytes at offset {offset} of the volume")]

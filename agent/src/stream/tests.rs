@@ -13,7 +13,7 @@ use thinmover_repository::{
     Repository, Source, Upload, UploadLimits, VolumeKey, open_store,
 };
 
-use super::{Cancel, Canceled, Download, Limits, Progress, StreamError};
+use super::{Cancel, Canceled, Download, Input, Limits, Progress, StreamError};
 use crate::stream::upload::Uploaded;
 
 const BLOCK_BYTES: u32 = 64 << 10;
@@ -87,7 +87,7 @@ fn open(engine: &IoEngine, file: File) -> IoFile {
 }
 
 fn upload(source: &IoFile, upload: &Upload, cancel: &Cancel) -> Result<Uploaded, StreamError> {
-    super::upload(source, BLOCK_BYTES, upload, &LIMITS, &Progress::default(), cancel)
+    super::upload(Input::whole(source), BLOCK_BYTES, upload, &LIMITS, &Progress::default(), cancel)
 }
 
 /// Blocks of data, of holes and of what was there before, in an order that depends on `seed`.
@@ -171,6 +171,57 @@ fn the_image_does_not_depend_on_the_engine() {
 }
 
 #[test]
+fn what_no_extent_touches_is_a_hole_and_is_not_read() {
+    const BLOCK: u64 = BLOCK_BYTES as u64;
+    let world = World::new();
+    let size = 40 * BLOCK + 100;
+    for extents in [
+        vec![],
+        vec![0..1],
+        vec![3 * BLOCK - 1..3 * BLOCK + 1, 5 * BLOCK..9 * BLOCK],
+        vec![BLOCK..2 * BLOCK, 39 * BLOCK..size],
+    ] {
+        // Another byte than zero wherever it is read or must not be.
+        let bytes = vec![7; usize::try_from(size).unwrap()];
+        let touched: Vec<bool> = (0..size.div_ceil(BLOCK))
+            .map(|block| (block * BLOCK, (block + 1) * BLOCK))
+            .map(|(start, end)| {
+                extents.iter().any(|extent| extent.start < end && start < extent.end)
+            })
+            .collect();
+        let mut expected = bytes.clone();
+        for (block, _) in touched.iter().enumerate().filter(|(_, touched)| !**touched) {
+            let start = block * BLOCK_BYTES as usize;
+            let end = (start + BLOCK_BYTES as usize).min(expected.len());
+            expected[start..end].fill(0);
+        }
+        let source = open(&IoEngine::default(), world.file("source", &bytes));
+        let whole = open(&IoEngine::default(), world.file("expected", &expected));
+        let (progress, cancel) = (Progress::default(), Cancel::default());
+        let input = Input { file: &source, extents: Box::new(extents.clone().into_iter().map(Ok)) };
+        let session = world.begin();
+        let stored =
+            super::upload(input, BLOCK_BYTES, &session, &LIMITS, &progress, &cancel).unwrap();
+        let image = upload(&whole, &session, &cancel).unwrap().image;
+        assert_eq!(stored.image, image, "{extents:?}");
+        let read = expected.iter().filter(|byte| **byte != 0).count();
+        assert_eq!(stored.read_bytes, read as u64, "{extents:?}");
+    }
+}
+
+#[test]
+fn extents_that_cannot_be_had_end_the_upload() {
+    let world = World::new();
+    let source = open(&IoEngine::default(), world.file("source", &vec![7; 1 << 20]));
+    let extents = [Ok(0..10), Err(std::io::ErrorKind::UnexpectedEof.into())];
+    let input = Input { file: &source, extents: Box::new(extents.into_iter()) };
+    let (progress, cancel) = (Progress::default(), Cancel::default());
+    let error =
+        super::upload(input, BLOCK_BYTES, &world.begin(), &LIMITS, &progress, &cancel).unwrap_err();
+    assert!(matches!(error, StreamError::Extents(_)), "{error}");
+}
+
+#[test]
 fn one_byte_anywhere_makes_a_target_not_blank() {
     let world = World::new();
     let is_blank = |engine: &IoEngine, content: &[u8]| {
@@ -227,7 +278,14 @@ fn a_source_that_ends_early_ends_the_upload() {
         shrunk.set_len(1 << 20).unwrap();
         let session = world.begin();
         let (progress, cancel) = (Progress::default(), Cancel::default());
-        let error = super::upload(&source, BLOCK_BYTES, &session, &LIMITS, &progress, &cancel);
+        let error = super::upload(
+            Input::whole(&source),
+            BLOCK_BYTES,
+            &session,
+            &LIMITS,
+            &progress,
+            &cancel,
+        );
         assert!(matches!(error, Err(StreamError::Read { .. })), "{error:?}");
     });
 }

@@ -1,15 +1,17 @@
-//! The way into the repository: ranges of the source are read ahead by the I/O engine, cut into image
+//! The way into the repository: pieces of the source are read ahead by the I/O engine, cut into image
 //! blocks and stored by a fixed set of workers, and their ids put back in order into the image tree.
 
 use std::collections::BTreeMap;
-use std::thread;
+use std::ops::Range;
 use std::time::Duration;
+use std::{io, iter, thread};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use thinmover_io::{BufferPool, Completion, IoFile, Request};
 use thinmover_repository::{Id, ImageBuilder, ImageRoot, Upload};
 
-use super::{Cancel, Canceled, Limits, Progress, StreamError, is_hole};
+use super::ranges::{Piece, pieces};
+use super::{Cancel, Limits, Progress, StreamError, is_hole};
 
 /// How long a stage that waits does so before it looks whether the job was canceled.
 const CANCEL_PERIOD: Duration = Duration::from_millis(500);
@@ -23,44 +25,53 @@ pub(crate) struct Uploaded {
     pub(crate) read_bytes: u64,
 }
 
-/// A piece of the source: `length` bytes at `offset`, a whole number of image blocks but for the
-/// source's tail. `sequence` counts the pieces from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Range {
-    sequence: u64,
-    offset: u64,
-    length: usize,
+/// What is to be stored.
+pub(crate) struct Input<'a> {
+    pub(crate) file: &'a IoFile,
+    /// The ranges of it that may be anything but zeroes, in bytes, ascending and disjoint: all
+    /// other image blocks become holes without being read.
+    pub(crate) extents: Box<dyn Iterator<Item = io::Result<Range<u64>>> + Send + 'a>,
 }
 
-/// The ids of one range's image blocks in order.
-struct StoredRange {
+impl<'a> Input<'a> {
+    /// All of `file`.
+    pub(crate) fn whole(file: &'a IoFile) -> Self {
+        Self { file, extents: Box::new(iter::once(Ok(0..file.size_bytes()))) }
+    }
+}
+
+/// The ids of one piece's image blocks in order.
+struct StoredPiece {
     sequence: u64,
+    offset: u64,
     length: usize,
     ids: Vec<Id>,
 }
 
-type Report = Result<StoredRange, StreamError>;
+type Report = Result<StoredPiece, StreamError>;
 
-/// Stores the whole of `source` in image blocks of `block_bytes` (a power of two). What it returns
-/// is listed nowhere until the caller commits it.
+/// Stores `input` in image blocks of `block_bytes` (a power of two). What it returns is listed nowhere
+/// until the caller commits it.
 ///
 /// # Errors
 /// The first that any stage meets; nothing is listed then.
 pub(crate) fn upload(
-    source: &IoFile,
+    input: Input<'_>,
     block_bytes: u32,
     upload: &Upload,
     limits: &Limits,
     progress: &Progress,
     cancel: &Cancel,
 ) -> Result<Uploaded, StreamError> {
-    let builder = upload.image_builder(source.size_bytes(), block_bytes)?;
+    let Input { file, extents } = input;
+    let size_bytes = file.size_bytes();
+    let builder = upload.image_builder(size_bytes, block_bytes)?;
     let block_bytes = block_bytes as usize;
-    let range_bytes = limits.buffer_bytes.max(block_bytes);
-    let pool = BufferPool::new(limits.buffers, range_bytes);
+    let piece_bytes = limits.buffer_bytes.max(block_bytes);
+    let pool = BufferPool::new(limits.buffers, piece_bytes);
 
-    // A range is planned only with one of these in hand, and it comes back once the range's ids
-    // are in the tree: that bounds how far the stages may run ahead of a slow range.
+    // A piece is planned only with one of these in hand, and it comes back once the piece's ids
+    // are in the tree: that bounds how far the stages may run ahead of a slow piece.
     let ahead = limits.buffers * 4;
     let (permit_back, permits) = bounded(ahead);
     for _ in 0..ahead {
@@ -71,12 +82,11 @@ pub(crate) fn upload(
     let (reports, reported) = bounded(ahead);
 
     thread::scope(|scope| {
-        let plan = ranges(source.size_bytes(), range_bytes);
+        let plan = pieces(extents, size_bytes, block_bytes, piece_bytes);
         let failed = reports.clone();
-        scope.spawn(move || {
-            if let Err(canceled) = read(source, plan, &pool, &permits, &to_workers, cancel) {
-                let _ = failed.send(Err(canceled.into()));
-            }
+        let reader = scope.spawn(move || {
+            read(file, plan, &pool, &permits, &to_workers, cancel)
+                .map_err(|error| drop(failed.send(Err(error))))
         });
         for _ in 0..limits.workers {
             let (work, reports) = (work.clone(), reports.clone());
@@ -90,27 +100,27 @@ pub(crate) fn upload(
         }
         // The stages end when the channels do: keep no end of one that belongs to a thread.
         drop((work, reports));
-        assemble(source.size_bytes(), builder, reported, permit_back, progress)
+        let assembled = assemble(builder, block_bytes, reported, permit_back, progress)?;
+        // All stages have ended without an error; what was planned must be there.
+        if reader.join().ok().and_then(Result::ok) != Some(assembled.pieces) {
+            return Err(StreamError::Lost);
+        }
+        let Assembled { mut builder, blocks, read_bytes, .. } = assembled;
+        builder.push_holes(size_bytes.div_ceil(block_bytes as u64) - blocks)?;
+        Ok(Uploaded { image: builder.finish()?, read_bytes })
     })
 }
 
-fn ranges(size_bytes: u64, range_bytes: usize) -> impl Iterator<Item = Range> {
-    (0..size_bytes).step_by(range_bytes).zip(0..).map(move |(offset, sequence)| Range {
-        sequence,
-        offset,
-        length: usize::try_from(size_bytes - offset).map_or(range_bytes, |l| l.min(range_bytes)),
-    })
-}
-
-/// Keeps as many reads in flight as there are buffers.
+/// Keeps as many reads in flight as there are buffers, and returns how many there were.
 fn read(
     source: &IoFile,
-    mut ranges: impl Iterator<Item = Range>,
+    mut pieces: impl Iterator<Item = io::Result<Piece>>,
     pool: &BufferPool,
     permits: &Receiver<()>,
     to_workers: &Sender<Completion>,
     cancel: &Cancel,
-) -> Result<(), Canceled> {
+) -> Result<u64, StreamError> {
+    let mut count = 0;
     loop {
         cancel.check()?;
         match permits.recv_timeout(CANCEL_PERIOD) {
@@ -118,11 +128,13 @@ fn read(
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => break,
         }
-        let Some(Range { sequence, offset, length }) = ranges.next() else { break };
+        let Some(piece) = pieces.next() else { break };
+        let Piece { sequence, offset, length } = piece.map_err(StreamError::Extents)?;
         let request = Request { tag: sequence, offset, length, buffer: pool.take() };
         source.read(request, to_workers);
+        count += 1;
     }
-    Ok(())
+    Ok(count)
 }
 
 fn store(
@@ -140,14 +152,14 @@ fn store(
             ids.push(if is_hole(block) { Id::HOLE } else { packer.store_block(block)?.id });
         }
         drop(buffer);
-        if reports.send(Ok(StoredRange { sequence, length, ids })).is_err() {
+        if reports.send(Ok(StoredPiece { sequence, offset, length, ids })).is_err() {
             return Ok(());
         }
     }
     Ok(packer.finish()?)
 }
 
-/// Without a word from the worker that had it, everybody would wait for its range.
+/// Without a word from the worker that had it, everybody would wait for its piece.
 struct TellOfPanic<'a>(&'a Sender<Report>);
 
 impl Drop for TellOfPanic<'_> {
@@ -158,48 +170,39 @@ impl Drop for TellOfPanic<'_> {
     }
 }
 
-/// Takes the ranges in whatever order they come and appends them to the image tree in theirs.
+/// What has been put in order.
+struct Assembled<'u> {
+    builder: ImageBuilder<'u>,
+    pieces: u64,
+    /// Image blocks in the tree so far.
+    blocks: u64,
+    read_bytes: u64,
+}
+
+/// Takes the pieces in whatever order they come and appends them to the image tree in theirs.
 /// It owns its ends of the channels: when it returns early they close, and with them every stage.
-fn assemble(
-    size_bytes: u64,
-    mut builder: ImageBuilder,
+fn assemble<'u>(
+    builder: ImageBuilder<'u>,
+    block_bytes: usize,
     reported: Receiver<Report>,
     permit_back: Sender<()>,
     progress: &Progress,
-) -> Result<Uploaded, StreamError> {
+) -> Result<Assembled<'u>, StreamError> {
     let mut early = BTreeMap::new();
-    let (mut next, mut read_bytes) = (0, 0);
+    let mut done = Assembled { builder, pieces: 0, blocks: 0, read_bytes: 0 };
     for report in reported {
         let report = report?;
         early.insert(report.sequence, report);
-        while let Some(StoredRange { length, ids, .. }) = early.remove(&next) {
-            ids.into_iter().try_for_each(|id| builder.push(id))?;
-            next += 1;
-            read_bytes += length as u64;
+        while let Some(StoredPiece { offset, length, ids, .. }) = early.remove(&done.pieces) {
+            let first_block = offset / block_bytes as u64;
+            done.builder.push_holes(first_block - done.blocks)?;
+            done.blocks = first_block + ids.len() as u64;
+            ids.into_iter().try_for_each(|id| done.builder.push(id))?;
+            done.pieces += 1;
+            done.read_bytes += length as u64;
             progress.add_done_bytes(length as u64);
             let _ = permit_back.try_send(());
         }
     }
-    if read_bytes != size_bytes {
-        return Err(StreamError::Lost);
-    }
-    Ok(Uploaded { image: builder.finish()?, read_bytes })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_cover_the_source_once_and_in_order() {
-        for size in [0, 1, 4096, 8191, 8192, 20000] {
-            let mut at = 0;
-            for (range, sequence) in ranges(size, 4096).zip(0..) {
-                assert_eq!((range.sequence, range.offset), (sequence, at));
-                assert!(range.length > 0 && range.length <= 4096);
-                at += range.length as u64;
-            }
-            assert_eq!(at, size);
-        }
-    }
+    Ok(done)
 }
