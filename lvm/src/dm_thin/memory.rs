@@ -10,7 +10,7 @@ use super::values::MetadataBlock;
 
 /// Reads an image; a given one always in the same order.
 #[derive(Debug)]
-pub(super) struct MemoryBlocks {
+pub(crate) struct MemoryBlocks {
     image: Rc<RefCell<Vec<u8>>>,
     /// Whatever read this block is in fails.
     pub(super) bad_block: Option<u64>,

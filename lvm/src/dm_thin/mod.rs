@@ -30,7 +30,7 @@ mod runs;
 mod source;
 mod superblock;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod values;
 mod walk;
 

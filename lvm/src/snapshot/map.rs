@@ -149,3 +149,57 @@ fn map<S: BlockSource>(
     }
     Ok(ThinMap { volume: size, chunk, mapped: mapped.finish().map_err(listed)? })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dm_thin::tests::image::{Image, Shape, Volume, device};
+
+    const CHUNK: u64 = 192 * 1024;
+    const SHAPE: Shape = Shape { seed: 1, entries: 3, slack: false };
+
+    /// The map of a volume of `size` bytes with these chunks, of which the metadata says that `said`
+    /// are mapped, made at pool time 5.
+    fn map_of(volume: &Volume, said: usize, size: u64) -> Result<ThinMap, MapUnknown> {
+        let mut image = Image::new(u32::try_from(CHUNK / 512).unwrap());
+        image.creation_time = 5;
+        image.add(1, volume, SHAPE);
+        let root = image.root_of(1);
+        image.add_root(1, root, said as u64);
+        let mut metadata = image.read(SHAPE);
+        let device = device(&mut metadata, 1);
+        map(&mut metadata, &device, Bytes(size), Path::new("/nonexistent"), &|| true)
+    }
+
+    fn volume(chunks: &[(u64, u32)]) -> Volume {
+        chunks.iter().map(|&(thin, time)| (thin, (thin, time))).collect()
+    }
+
+    #[test]
+    fn extents_end_with_the_volume() {
+        let volume = volume(&[(0, 0), (1, 4), (3, 0), (4, 1), (5, 1), (900, 2)]);
+        let mut map = map_of(&volume, 6, 4 * CHUNK + 4096).unwrap();
+        assert_eq!(map.mapped.chunks(), 4);
+        let extents: Vec<_> = map.extents().unwrap().map(Result::unwrap).collect();
+        assert_eq!(extents, [0..2 * CHUNK, 3 * CHUNK..4 * CHUNK + 4096]);
+        let mut empty = map_of(&Volume::new(), 0, CHUNK).unwrap();
+        assert_eq!(empty.extents().unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_mapping_younger_than_the_snapshot_is_a_contradiction() {
+        let error = map_of(&volume(&[(0, 4), (7, 5)]), 2, 100 * CHUNK).unwrap_err();
+        assert!(
+            matches!(&error, MapUnknown::Contradiction(why) if why.contains("chunk 7")),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn another_number_of_mappings_than_the_kernel_counted_is_a_contradiction() {
+        for said in [1, 3] {
+            let error = map_of(&volume(&[(0, 4), (7, 4)]), said, 100 * CHUNK).unwrap_err();
+            assert!(matches!(error, MapUnknown::Contradiction(_)), "{error}");
+        }
+    }
+}

@@ -13,15 +13,7 @@ pub(crate) const KILLED: i32 = 128 + 9;
 /// nothing changes on the host, so an ordinary run takes the first of each pair and the very last
 /// point; a long run takes all.
 pub(crate) fn points(log: &str) -> Vec<String> {
-    let mut passed: HashMap<&str, u32> = HashMap::new();
-    let mut points: Vec<String> = log
-        .lines()
-        .map(|name| {
-            let count = passed.entry(name).or_default();
-            *count += 1;
-            format!("{name}#{count}")
-        })
-        .collect();
+    let mut points = all_points(log);
     if rounds(1) == 1 {
         let last = points.len().saturating_sub(1);
         let mut index = 0;
@@ -31,4 +23,16 @@ pub(crate) fn points(log: &str) -> Vec<String> {
         });
     }
     points
+}
+
+/// Every point of a crash-point log, as `NAME#N`.
+pub(crate) fn all_points(log: &str) -> Vec<String> {
+    let mut passed: HashMap<&str, u32> = HashMap::new();
+    log.lines()
+        .map(|name| {
+            let count = passed.entry(name).or_default();
+            *count += 1;
+            format!("{name}#{count}")
+        })
+        .collect()
 }

@@ -10,6 +10,7 @@ mod agent;
 mod agent_errors;
 mod agent_kills;
 mod agent_snapshots;
+mod allocated;
 mod crash;
 mod engines;
 mod fixtures;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         [
             fixtures::trials(),
             main_job::trials(),
+            allocated::trials(),
             job_refusals::trials(),
             lvm_guards::trials(),
             lvm_kills::trials(),

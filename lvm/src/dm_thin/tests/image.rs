@@ -7,30 +7,32 @@ use super::super::memory::MemoryBlocks;
 use super::super::{Device, DeviceId, MetadataBlock, Root, ThinMetadata};
 
 /// A volume: thin block → (data block, time).
-pub(super) type Volume = BTreeMap<u64, (u64, u32)>;
+pub(crate) type Volume = BTreeMap<u64, (u64, u32)>;
 
 /// Metadata under construction. Block 0 is the superblock.
-pub(super) struct Image {
-    pub(super) blocks: Vec<Block>,
+pub(crate) struct Image {
+    pub(crate) blocks: Vec<Block>,
     /// Nodes that are there already, by what is in them.
     nodes: HashMap<Vec<u8>, MetadataBlock>,
     /// Device → root of its mappings and how many.
     devices: BTreeMap<u64, (MetadataBlock, u64)>,
     chunk_sectors: u32,
+    /// Of all devices.
+    pub(crate) creation_time: u32,
 }
 
 /// Where nodes end: a property of the keys, so that trees of one shape share their equal parts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
-    pub(super) seed: u64,
+pub(crate) struct Shape {
+    pub(crate) seed: u64,
     /// How many entries a node has, about.
-    pub(super) entries: u64,
+    pub(crate) entries: u64,
     /// Whether a parent's key can be lower than its child's first, as after a removal.
-    pub(super) slack: bool,
+    pub(crate) slack: bool,
 }
 
 /// A number that depends on nothing else (the finaliser of SplitMix64).
-pub(super) fn mix(number: u64) -> u64 {
+pub(crate) fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ (number >> 31)
@@ -46,13 +48,13 @@ impl Shape {
 }
 
 impl Image {
-    pub(super) fn new(chunk_sectors: u32) -> Self {
+    pub(crate) fn new(chunk_sectors: u32) -> Self {
         let (nodes, devices) = Default::default();
-        Self { blocks: vec![[0; BLOCK_BYTES]], nodes, devices, chunk_sectors }
+        Self { blocks: vec![[0; BLOCK_BYTES]], nodes, devices, chunk_sectors, creation_time: 1 }
     }
 
     /// A node of values of any size, wherever it is already.
-    pub(super) fn node(&mut self, is_leaf: bool, entries: &[(u64, Vec<u8>)]) -> MetadataBlock {
+    pub(crate) fn node(&mut self, is_leaf: bool, entries: &[(u64, Vec<u8>)]) -> MetadataBlock {
         let block = node_bytes(is_leaf, entries);
         *self.nodes.entry(block.to_vec()).or_insert_with(|| {
             self.blocks.push(block);
@@ -63,7 +65,7 @@ impl Image {
     }
 
     /// A tree of values of any size.
-    pub(super) fn tree(&mut self, entries: Vec<(u64, Vec<u8>)>, shape: Shape) -> MetadataBlock {
+    pub(crate) fn tree(&mut self, entries: Vec<(u64, Vec<u8>)>, shape: Shape) -> MetadataBlock {
         /// What a node of this height refers to: first key, last key below, value.
         type Entry = (u64, u64, Vec<u8>);
         let mut level: Vec<Entry> =
@@ -98,7 +100,7 @@ impl Image {
     }
 
     /// A device with these mappings.
-    pub(super) fn add(&mut self, id: u32, volume: &Volume, shape: Shape) {
+    pub(crate) fn add(&mut self, id: u32, volume: &Volume, shape: Shape) {
         let value = |&(data, time): &(u64, u32)| (data << 24 | u64::from(time)).to_le_bytes();
         let entries = volume.iter().map(|(&thin, place)| (thin, value(place).to_vec())).collect();
         let root = self.tree(entries, shape);
@@ -106,18 +108,24 @@ impl Image {
     }
 
     /// A device with this root.
-    pub(super) fn add_root(&mut self, id: u32, root: MetadataBlock, mapped: u64) {
+    pub(crate) fn add_root(&mut self, id: u32, root: MetadataBlock, mapped: u64) {
         self.devices.insert(u64::from(id), (root, mapped));
     }
 
+    /// The root of a device that was added.
+    pub(crate) fn root_of(&self, id: u32) -> MetadataBlock {
+        self.devices[&u64::from(id)].0
+    }
+
     /// The bytes, with the trees of devices and the superblock.
-    pub(super) fn bytes(mut self, shape: Shape) -> Vec<u8> {
+    pub(crate) fn bytes(mut self, shape: Shape) -> Vec<u8> {
         let roots = self.devices.iter().map(|(&id, (root, _))| (id, root.0.to_le_bytes().to_vec()));
         let roots = roots.collect();
+        let creation_time = self.creation_time;
         let details = |(&id, (_, mapped)): (&u64, &(MetadataBlock, u64))| {
             let mut details = mapped.to_le_bytes().to_vec();
             details.extend(7_u64.to_le_bytes());
-            details.extend(1_u32.to_le_bytes());
+            details.extend(creation_time.to_le_bytes());
             details.extend(2_u32.to_le_bytes());
             (id, details)
         };
@@ -140,7 +148,7 @@ impl Image {
     }
 
     /// The metadata, ready to be read.
-    pub(super) fn read(self, shape: Shape) -> ThinMetadata<MemoryBlocks> {
+    pub(crate) fn read(self, shape: Shape) -> ThinMetadata<MemoryBlocks> {
         let source = MemoryBlocks::new(self.bytes(shape));
         ThinMetadata::new(source, Root::Superblock).unwrap()
     }
@@ -152,7 +160,7 @@ fn room(value_bytes: usize) -> usize {
 }
 
 /// A node's bytes, not sealed.
-pub(super) fn node_bytes(is_leaf: bool, entries: &[(u64, Vec<u8>)]) -> Block {
+pub(crate) fn node_bytes(is_leaf: bool, entries: &[(u64, Vec<u8>)]) -> Block {
     let value_bytes = entries.first().map_or(8, |(_, value)| value.len());
     let max_entries = room(value_bytes);
     assert!(entries.len() <= max_entries);
@@ -170,6 +178,6 @@ pub(super) fn node_bytes(is_leaf: bool, entries: &[(u64, Vec<u8>)]) -> Block {
 }
 
 /// The device with that number.
-pub(super) fn device(metadata: &mut ThinMetadata<MemoryBlocks>, id: u32) -> Device {
+pub(crate) fn device(metadata: &mut ThinMetadata<MemoryBlocks>, id: u32) -> Device {
     metadata.device(DeviceId::new(id).unwrap()).unwrap()
 }

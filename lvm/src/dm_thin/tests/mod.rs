@@ -9,5 +9,5 @@
 mod answers;
 mod damage;
 mod held_root;
-mod image;
+pub(crate) mod image;
 mod sharing;
