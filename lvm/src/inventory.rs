@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::dm_thin::DeviceId;
 use crate::mounts::{DeviceNumber, Mount};
 use crate::names::{LvName, LvmUuid, VgName, dm_name, dm_pool_uuid, dm_uuid};
 use crate::report::{LvRow, PvRow, ReportError, VgRow};
@@ -117,6 +118,8 @@ pub struct Volume {
     pub pool: Option<LvName>,
     /// That pool's UUID.
     pub pool_uuid: Option<LvmUuid>,
+    /// Its device's number in that pool.
+    pub thin_id: Option<DeviceId>,
     /// What it is a snapshot of, while that still exists.
     pub origin: Option<LvName>,
     /// Its origin's UUID.
@@ -307,6 +310,7 @@ fn volume(row: &LvRow, mounts: &[Mount]) -> Result<Volume, ReportError> {
         size: Bytes(of.number("lv_size", &row.lv_size)?),
         pool: if thin { of.hidden_name("pool_lv", &row.pool_lv)? } else { None },
         pool_uuid: if thin { of.optional("pool_lv_uuid", &row.pool_lv_uuid)? } else { None },
+        thin_id: row.thin_id.parse().ok().and_then(DeviceId::new),
         origin: of.hidden_name("origin", &row.origin)?,
         origin_uuid: of.optional("origin_uuid", &row.origin_uuid)?,
         tags: row.lv_tags.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),

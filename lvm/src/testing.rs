@@ -55,6 +55,7 @@ pub(crate) fn thin(name: &str, letter: char) -> Volume {
         size: Bytes(1 << 20),
         pool: Some(lv("pool0")),
         pool_uuid: Some(uuid('p')),
+        thin_id: None,
         origin: None,
         origin_uuid: None,
         tags: Vec::new(),

@@ -201,7 +201,7 @@ impl Upload<'_> {
         (self.context.reached)(Milestone::Prepared)?;
         let mut warnings = Vec::new();
         self.context.progress.set_phase("reading the pool's metadata");
-        let (map, reason) = match snapshot.map(&|| self.context.cancel.check().is_ok()) {
+        let (map, reason) = match snapshot.map(None, &|| self.context.cancel.check().is_ok()) {
             Ok(map) => (Some(map), Reason::NoBase),
             Err(unknown) => (None, self.why_full(unknown, &mut warnings)?),
         };

@@ -15,7 +15,7 @@ use thinmover_io::crash_point;
 use super::run::{CommandError, Program, Run};
 use crate::lock;
 use crate::names::{LvName, LvmUuid, Tag, VgName};
-use crate::report::{LVS_FIELDS, PVS_FIELDS, REPORT_OPTIONS, VGS_FIELDS};
+use crate::report::{LVS_FIELDS, PV_SEGMENT_FIELDS, PVS_FIELDS, REPORT_OPTIONS, VGS_FIELDS};
 use crate::units::{Bytes, SECTOR_BYTES};
 
 const LVM: Program = Program { name: "lvm", package: "lvm2" };
@@ -61,6 +61,15 @@ impl LvmCommands {
         let mut arguments = vec!["pvs"];
         arguments.extend(REPORT_OPTIONS);
         arguments.extend(["-o", PVS_FIELDS]);
+        self.run(&arguments)
+    }
+
+    /// The JSON of `pvs --segments` of one group.
+    pub(crate) fn pv_segments(&self, group: &LvmUuid) -> Result<String, CommandError> {
+        let which = format!("vg_uuid={group}");
+        let mut arguments = vec!["pvs", "--segments"];
+        arguments.extend(REPORT_OPTIONS);
+        arguments.extend(["-o", PV_SEGMENT_FIELDS, "--select", &which]);
         self.run(&arguments)
     }
 
@@ -122,6 +131,19 @@ impl LvmCommands {
     /// Deactivates the volume `uuid`; fails while it is open.
     pub(crate) fn deactivate(&self, group: &VgName, uuid: &LvmUuid) -> Result<(), CommandError> {
         self.lvchange("deactivate", group, uuid, &["-an"])
+    }
+
+    /// Takes the tags `off` the volume `uuid` and puts `on` on it.
+    pub(crate) fn change_tags(
+        &self,
+        group: &VgName,
+        uuid: &LvmUuid,
+        off: &[Tag],
+        on: &Tag,
+    ) -> Result<(), CommandError> {
+        let off = off.iter().flat_map(|tag| ["--deltag", tag.as_str()]);
+        let on = ["--addtag", on.as_str()];
+        self.lvchange("retag", group, uuid, &off.chain(on).collect::<Vec<_>>())
     }
 
     /// Takes `tag` off the volume `uuid`.

@@ -31,7 +31,8 @@ pub struct DeviceId(u32);
 pub struct ChunkSize(Bytes);
 
 impl PoolTime {
-    const MAX: u32 = (1 << 24) - 1;
+    /// The largest there can be.
+    pub(crate) const MAX: u32 = (1 << 24) - 1;
 
     /// `None` where it does not fit 24 bits.
     pub const fn new(time: u32) -> Option<Self> {

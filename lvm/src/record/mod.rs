@@ -32,6 +32,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
+use crate::inventory::Volume;
 use crate::names::{LvName, LvmUuid, Tag, VgName, dm_pool_uuid};
 pub(crate) use store::{HeldRecord, RecordStore};
 pub use store::{RecordError, RecordProblem};
@@ -204,6 +205,16 @@ pub(crate) struct HeldSuperblock {
 }
 
 impl MetadataSnapshotBody {
+    /// Of the pool that `volume` is in, nothing taken yet; `None` for a volume that is not thin.
+    pub(crate) fn of_pool(volume: &Volume) -> Option<Self> {
+        let (name, uuid) = (volume.pool.clone()?, volume.pool_uuid.clone()?);
+        Some(Self {
+            vg: Named { name: volume.vg.clone(), uuid: volume.vg_uuid.clone() },
+            pool: Named { name, uuid },
+            taken: None,
+        })
+    }
+
     /// `VG/LV` of the pool.
     pub(crate) fn alias(&self) -> String {
         format!("{}/{}", self.vg.name, self.pool.name)

@@ -22,6 +22,9 @@ vg_clustered,vg_shared,vg_lock_type,vg_systemid,vg_size,vg_free,vg_extent_size,v
 pub const PVS_FIELDS: &str = "pv_name,pv_uuid,vg_name,vg_uuid,pv_size,pv_free,pv_missing,\
 pv_exported,pv_duplicate,pv_in_use";
 
+/// Fields of `pvs --segments`.
+pub const PV_SEGMENT_FIELDS: &str = "pv_uuid,pvseg_start,pvseg_size,lv_name";
+
 /// How every report is asked for, whichever program makes it: sizes in bytes, as JSON, with the
 /// groups of other hosts and shared ones included, so that guards can name them.
 pub const REPORT_OPTIONS: [&str; 7] =
@@ -83,6 +86,7 @@ pub(crate) struct LvRow {
     pub(crate) data_percent: String,
     pub(crate) metadata_percent: String,
     pub(crate) chunk_size: String,
+    pub(crate) thin_id: String,
 }
 
 /// A row of `vgs`.
@@ -146,6 +150,54 @@ pub(crate) fn parse_pvs(text: &str) -> Result<Vec<PvRow>, ReportError> {
         pv: Vec<PvRow>,
     }
     parse::<Section>("pvs", text).map(|all| all.into_iter().flat_map(|one| one.pv).collect())
+}
+
+/// A run of extents of a physical volume and the volume that has them, from `pvs --segments`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PvSegment {
+    pub(crate) pv_uuid: String,
+    /// In extents.
+    pub(crate) pvseg_start: u64,
+    /// In extents.
+    pub(crate) pvseg_size: u64,
+    /// Hidden volumes stand in brackets; empty for free extents.
+    pub(crate) lv_name: String,
+}
+
+/// Parses the output of `pvs --segments`.
+pub(crate) fn parse_pv_segments(text: &str) -> Result<Vec<PvSegment>, ReportError> {
+    const PROGRAM: &str = "pvs --segments";
+    #[derive(Deserialize)]
+    struct Row {
+        pv_uuid: String,
+        pvseg_start: String,
+        pvseg_size: String,
+        lv_name: String,
+    }
+    #[derive(Deserialize)]
+    struct Section {
+        #[serde(default = "Vec::new")]
+        pvseg: Vec<Row>,
+    }
+    let number = |field, value: String, subject: &str| {
+        value.parse().map_err(|_| ReportError::Value {
+            program: PROGRAM,
+            field,
+            value,
+            subject: subject.to_owned(),
+            wanted: "number",
+        })
+    };
+    let rows = parse::<Section>(PROGRAM, text)?.into_iter().flat_map(|one| one.pvseg);
+    rows.map(|row| {
+        Ok(PvSegment {
+            pvseg_start: number("pvseg_start", row.pvseg_start, &row.pv_uuid)?,
+            pvseg_size: number("pvseg_size", row.pvseg_size, &row.pv_uuid)?,
+            pv_uuid: row.pv_uuid,
+            lv_name: row.lv_name,
+        })
+    })
+    .collect()
 }
 
 /// Parses the output of `lvm systemid`; `None` when this host has none.

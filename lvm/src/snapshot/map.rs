@@ -8,12 +8,13 @@ use std::path::Path;
 use super::Snapshot;
 use crate::chunk_list::{ChunkList, ChunkListWriter};
 use crate::device;
-use crate::dm_thin::{BlockSource, Device, ThinMetadata};
+use crate::dm_thin::{BlockSource, Device, DeviceId, Mapping, PoolTime, Superblock, ThinMetadata};
 use crate::error::LvmError;
 use crate::guard::Refusal;
+use crate::inventory::Volume;
+use crate::lineage::{Broken, Later, Lineage, PlaceInPool, check_later, metadata_extents};
 use crate::metadata_snapshot::MetadataSnapshot;
-use crate::names::dm_pool_uuid;
-use crate::record::{MetadataSnapshotBody, Named};
+use crate::record::MetadataSnapshotBody;
 use crate::units::Bytes;
 
 /// Chunks between two questions whether to go on.
@@ -28,6 +29,11 @@ pub struct ThinMap {
     pub chunk: Bytes,
     /// Those of them that lie in the volume, the last one perhaps in part.
     pub mapped: ChunkList,
+    /// Those of the mapped ones that were written since the base, or why that cannot be told; `None`
+    /// where there was no base.
+    pub changed: Option<Result<ChunkList, Broken>>,
+    /// What the next snapshot of the volume will be compared with; `None` when the volume is gone.
+    pub lineage: Option<Lineage>,
 }
 
 /// Why it is not known which chunks there are. All of the snapshot can be read all the same.
@@ -74,19 +80,23 @@ impl ThinMap {
 }
 
 impl Snapshot {
-    /// Reads which chunks are mapped. The pool keeps a metadata snapshot meanwhile, and no longer:
-    /// by the time this returns it has been let go of. `go_on` is asked now and then.
+    /// Reads which chunks are mapped, and, if there is a `base`, which of them were written since
+    /// that. The pool keeps a metadata snapshot meanwhile, and no longer: by the time this returns
+    /// it has been let go of. `go_on` is asked now and then.
     ///
     /// # Errors
     /// Why it cannot be known.
-    pub fn map(&mut self, go_on: &dyn Fn() -> bool) -> Result<ThinMap, MapUnknown> {
+    pub fn map(
+        &mut self,
+        base: Option<&Lineage>,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<ThinMap, MapUnknown> {
         self.activate()?;
         let (lvm, volume) = (self.lvm.clone(), &self.volume);
         let unexpected =
             |what: &str| LvmError::Unexpected { volume: volume.alias(), what: what.to_owned() };
-        let (Some(pool), Some(pool_uuid)) = (&volume.pool, &volume.pool_uuid) else {
-            return Err(unexpected("it is in no thin pool").into());
-        };
+        let pool = MetadataSnapshotBody::of_pool(volume)
+            .ok_or_else(|| unexpected("it is in no thin pool"))?;
         let table = lvm.dmsetup().thin_table(&volume.dm_uuid()).map_err(LvmError::from)?;
         let table = table.ok_or_else(|| unexpected("it is no longer active"))?;
         if table.has_external_origin {
@@ -94,28 +104,76 @@ impl Snapshot {
         }
         let pool_device = device::dm_uuid_of(table.pool)
             .map_err(|source| LvmError::io("identify", "the pool's device", source))?;
-        if pool_device != Some(dm_pool_uuid(&volume.vg_uuid, pool_uuid)) {
+        if pool_device != Some(pool.dm_uuid()) {
             return Err(unexpected("its device belongs to another pool").into());
         }
-        let pool = MetadataSnapshotBody {
-            vg: Named { name: volume.vg.clone(), uuid: volume.vg_uuid.clone() },
-            pool: Named { name: pool.clone(), uuid: pool_uuid.clone() },
-            taken: None,
-        };
-        let size = volume.size;
+        let origin = self.origin_now()?;
+        let extents = metadata_extents(&lvm, &volume.vg_uuid, &pool.pool.name)?;
+        let (size, pool_uuid) = (volume.size, pool.pool.uuid.clone());
         MetadataSnapshot::take(&lvm, pool, go_on)?.read(|metadata| {
-            let device = metadata.device(table.id)?;
-            Ok(map(metadata, &device, size, lvm.state_dir(), go_on))
+            let snapshot = metadata.device(table.id)?;
+            let superblock = metadata.superblock().clone();
+            let place = match origin {
+                None => None,
+                Some((origin, id)) => {
+                    let device = metadata.device(id)?;
+                    let place =
+                        PlaceInPool::new(&origin, &pool_uuid, extents, &superblock, &device);
+                    Some((place, device))
+                }
+            };
+            let since = base.map(|base| since(base, place.as_ref(), &superblock, &snapshot, size));
+            let lineage = place.map(|(place, _)| Lineage {
+                place,
+                volume_bytes: size.0,
+                snapshot_time: snapshot.creation_time.get(),
+                pool_transaction: superblock.transaction_id,
+            });
+            Ok(map(metadata, &snapshot, size, since, lvm.state_dir(), go_on)
+                .map(|map| ThinMap { lineage, ..map }))
         })?
+    }
+
+    /// The volume that this is a snapshot of, as it is now, and the number of its device.
+    fn origin_now(&self) -> Result<Option<(Volume, DeviceId)>, LvmError> {
+        let Some(origin) = &self.volume.origin_uuid else { return Ok(None) };
+        let origin = self.lvm.reread(&self.volume.vg, origin)?;
+        Ok(origin.and_then(|origin| origin.thin_id.map(|id| (origin, id))))
     }
 }
 
-/// Reads the mappings of `device`, a snapshot of `size` that nobody has written to. A long list goes to
-/// a file in `folder`.
+/// From when on mappings are changes, if the base still holds.
+fn since(
+    base: &Lineage,
+    place: Option<&(PlaceInPool, Device)>,
+    superblock: &Superblock,
+    snapshot: &Device,
+    size: Bytes,
+) -> Result<Since, Broken> {
+    let (place, origin) = place.ok_or(Broken::OtherVolume("it is gone"))?;
+    check_later(base, &Later { place, superblock, origin, snapshot })?;
+    let time = PoolTime::new(base.snapshot_time).ok_or(Broken::ClockAtEnd(base.snapshot_time))?;
+    // Beyond the base's end old mappings may have come back when the volume grew.
+    let known = if base.volume_bytes == size.0 { u64::MAX } else { base.volume_bytes };
+    Ok(Since { time, known: Bytes(known) })
+}
+
+/// Which mappings are changes.
+#[derive(Clone, Copy, Debug)]
+struct Since {
+    /// Those of this time or a later one.
+    time: PoolTime,
+    /// And all that do not lie below this in the volume.
+    known: Bytes,
+}
+
+/// Reads the mappings of `device`, a snapshot of `size` that nobody has written to. Long lists go to
+/// files in `folder`.
 fn map<S: BlockSource>(
     metadata: &mut ThinMetadata<S>,
     device: &Device,
     size: Bytes,
+    since: Option<Result<Since, Broken>>,
     folder: &Path,
     go_on: &dyn Fn() -> bool,
 ) -> Result<ThinMap, MapUnknown> {
@@ -123,22 +181,29 @@ fn map<S: BlockSource>(
     let volume_chunks = size.0.div_ceil(chunk.0);
     let listed = |source| LvmError::io("write a list of chunks to", folder, source);
     let mut mapped = ChunkListWriter::new(folder);
+    let mut changed = since.map(|since| since.map(|since| (since, ChunkListWriter::new(folder))));
     let mut found = 0;
     for mapping in metadata.mappings(device).map_err(LvmError::from)? {
-        let mapping = mapping.map_err(LvmError::from)?;
+        let Mapping { thin, time, .. } = mapping.map_err(LvmError::from)?;
         if found % CHUNKS_A_STEP == 0 && !go_on() {
             return Err(MapUnknown::Interrupted);
         }
         found += 1;
-        if mapping.time >= device.creation_time {
+        if time >= device.creation_time {
             return Err(MapUnknown::Contradiction(format!(
-                "chunk {} was mapped at pool time {}, and the snapshot was made at {}",
-                mapping.thin, mapping.time, device.creation_time
+                "chunk {thin} was mapped at pool time {time}, and the snapshot was made at {}",
+                device.creation_time
             )));
         }
         // A volume that was shrunk keeps the mappings beyond its end.
-        if mapping.thin.0 < volume_chunks {
-            mapped.push(mapping.thin.0).map_err(listed)?;
+        if thin.0 >= volume_chunks {
+            continue;
+        }
+        mapped.push(thin.0).map_err(listed)?;
+        if let Some(Ok((since, changed))) = &mut changed
+            && (time >= since.time || thin.0 >= since.known.0 / chunk.0)
+        {
+            changed.push(thin.0).map_err(listed)?;
         }
     }
     if found != device.mapped_chunks {
@@ -147,7 +212,13 @@ fn map<S: BlockSource>(
             device.mapped_chunks
         )));
     }
-    Ok(ThinMap { volume: size, chunk, mapped: mapped.finish().map_err(listed)? })
+    let changed = match changed {
+        None => None,
+        Some(Err(broken)) => Some(Err(broken)),
+        Some(Ok((_, changed))) => Some(Ok(changed.finish().map_err(listed)?)),
+    };
+    let mapped = mapped.finish().map_err(listed)?;
+    Ok(ThinMap { volume: size, chunk, mapped, changed, lineage: None })
 }
 
 #[cfg(test)]
@@ -161,6 +232,15 @@ mod tests {
     /// The map of a volume of `size` bytes with these chunks, of which the metadata says that `said`
     /// are mapped, made at pool time 5.
     fn map_of(volume: &Volume, said: usize, size: u64) -> Result<ThinMap, MapUnknown> {
+        map_since(volume, said, size, None)
+    }
+
+    fn map_since(
+        volume: &Volume,
+        said: usize,
+        size: u64,
+        since: Option<Result<Since, Broken>>,
+    ) -> Result<ThinMap, MapUnknown> {
         let mut image = Image::new(u32::try_from(CHUNK / 512).unwrap());
         image.creation_time = 5;
         image.add(1, volume, SHAPE);
@@ -168,7 +248,26 @@ mod tests {
         image.add_root(1, root, said as u64);
         let mut metadata = image.read(SHAPE);
         let device = device(&mut metadata, 1);
-        map(&mut metadata, &device, Bytes(size), Path::new("/nonexistent"), &|| true)
+        map(&mut metadata, &device, Bytes(size), since, Path::new("/nonexistent"), &|| true)
+    }
+
+    #[test]
+    fn what_was_mapped_since_the_base_or_lies_beyond_its_end_is_changed() {
+        // Chunk 3 is the one in which the base ended.
+        let volume = volume(&[(0, 2), (1, 3), (2, 4), (3, 1), (4, 1), (9, 4)]);
+        let changed = |known: u64| {
+            let time = PoolTime::new(3).unwrap();
+            let since = Since { time, known: Bytes(known) };
+            let map = map_since(&volume, 6, 9 * CHUNK, Some(Ok(since))).unwrap();
+            assert_eq!(map.mapped.chunks(), 5);
+            let mut changed = map.changed.unwrap().unwrap();
+            changed.runs().unwrap().map(Result::unwrap).collect::<Vec<_>>()
+        };
+        assert_eq!(changed(u64::MAX), [1..3]);
+        assert_eq!(changed(3 * CHUNK + 4096), [1..5]);
+        assert_eq!(changed(4 * CHUNK), [1..3, 4..5]);
+        let broken = map_since(&volume, 6, CHUNK, Some(Err(Broken::MetadataMoved))).unwrap();
+        assert_eq!(broken.changed.unwrap().unwrap_err(), Broken::MetadataMoved);
     }
 
     fn volume(chunks: &[(u64, u32)]) -> Volume {
