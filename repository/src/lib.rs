@@ -64,6 +64,7 @@ mod id;
 mod image;
 mod listing;
 mod manifest;
+mod mapped;
 mod names;
 mod repository;
 mod restore;
@@ -80,6 +81,7 @@ pub use image::{
 };
 pub use listing::{Backups, DamagedBackup, Filter};
 pub use manifest::{Manifest, ManifestDraft, Source};
+pub use mapped::{MappedChunks, MappedListBuilder, MappedRoot};
 pub use names::{BackupLocation, ContainerId, Domain, DomainId, SessionId, VolumeId, VolumeKey};
 pub use repository::{InitOptions, Repository, RepositoryStatus};
 pub use restore::{Image, Opener, PackRead, PlannedBlob, ReadLimits};

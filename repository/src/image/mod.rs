@@ -1,14 +1,23 @@
 //! The tree of ids that an image is (FORMAT.md, section 10): built in order while blocks are
 //! stored, walked in order to read it back. Both hold a few nodes for each level, never the whole.
+//!
+//! It knows nodes and ids, not where blobs lie: they come from a [`BlobSource`] and go to a
+//! [`BlobSink`].
 
+mod blobs;
 mod builder;
 mod node;
 mod root;
+#[cfg(test)]
+mod tests;
+mod tree;
 mod walk;
 
+pub(crate) use blobs::{BlobSink, BlobSource, TreeKind};
 pub use builder::ImageBuilder;
 pub use root::{BLOCK_BYTES_DEFAULT, ImageRoot, check_block_bytes};
-pub(crate) use walk::NodeSource;
+#[cfg(test)]
+pub(crate) use tests::MemoryBlobs;
 pub use walk::{ImageWalk, Window};
 
 /// Entries of a node.

@@ -9,8 +9,9 @@ use crate::container::BlobOpener;
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
 use crate::id::{BlobKind, Id};
-use crate::image::{ImageRoot, ImageWalk, NodeSource, Window};
+use crate::image::{BlobSource, ImageRoot, ImageWalk, Window};
 use crate::manifest::Manifest;
+use crate::mapped::{MappedChunks, MappedRoot};
 use crate::store::Store;
 
 /// Bounds of what reading holds in memory.
@@ -33,6 +34,7 @@ pub struct Image {
     keys: DomainKeys,
     index: DomainIndex,
     root: ImageRoot,
+    mapped: Option<MappedRoot>,
     object: String,
 }
 
@@ -44,8 +46,9 @@ impl Image {
         limits: ReadLimits,
     ) -> Result<Self> {
         let root = manifest.image_root()?;
+        let mapped = manifest.mapped_root()?;
         let index = DomainIndex::list(&*store, keys.id(), limits.index_cache_bytes)?;
-        Ok(Self { store, keys, index, root, object: manifest.location().outcome() })
+        Ok(Self { store, keys, index, root, mapped, object: manifest.location().outcome() })
     }
 
     /// Sizes of the image.
@@ -56,6 +59,16 @@ impl Image {
     /// Begins to read the ids of its blocks, in order.
     pub fn walk(&self) -> ImageWalk<'_> {
         ImageWalk::new(self, self.root)
+    }
+
+    /// Sizes of the list of mapped chunks, where the backup has one.
+    pub fn mapped(&self) -> Option<MappedRoot> {
+        self.mapped
+    }
+
+    /// Begins to read the list of mapped chunks, in order, where the backup has one.
+    pub fn mapped_chunks(&self) -> Option<MappedChunks<'_>> {
+        self.mapped.map(|list| MappedChunks::new(self, list))
     }
 
     /// The reads that give all blocks of a window which are not holes, sorted by object and offset.
@@ -127,8 +140,13 @@ impl Image {
     }
 }
 
-impl NodeSource for Image {
-    fn read_nodes(&self, ids: &[Id]) -> Result<HashMap<Id, Vec<u8>>> {
+impl BlobSource for Image {
+    fn read_blobs(
+        &self,
+        kind: BlobKind,
+        bytes_max: usize,
+        ids: &[Id],
+    ) -> Result<HashMap<Id, Vec<u8>>> {
         let mut ids = ids.to_vec();
         ids.sort_unstable();
         ids.dedup();
@@ -136,8 +154,9 @@ impl NodeSource for Image {
         let mut blobs = Vec::with_capacity(ids.len());
         for id in &ids {
             let Located { container, entry, .. } = found(&located, id)?;
-            if entry.kind != BlobKind::ImageNode.byte() {
-                return Err(Error::damaged(&self.object, format!("{id} is no node of a tree")));
+            if entry.kind != kind.byte() || entry.plain_bytes as usize > bytes_max {
+                let reason = format!("{id} is not the kind of blob that belongs there");
+                return Err(Error::damaged(&self.object, reason));
             }
             blobs.push((container, PlannedBlob { blocks: Vec::new(), entry }));
         }

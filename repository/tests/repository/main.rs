@@ -17,5 +17,6 @@ mod faults;
 mod fixture;
 mod init_and_open;
 mod listing;
+mod mapped;
 mod protocol;
 mod round_trip;

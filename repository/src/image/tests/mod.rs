@@ -1,0 +1,5 @@
+//! Trees in memory.
+
+mod memory;
+
+pub(crate) use memory::MemoryBlobs;
