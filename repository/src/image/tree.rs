@@ -25,6 +25,12 @@ impl Node {
         self.ids.get(at).copied().unwrap_or(Id::HOLE)
     }
 
+    /// All of its entries.
+    pub(super) fn into_entries(mut self) -> Vec<Id> {
+        self.ids.resize(FANOUT, Id::HOLE);
+        self.ids
+    }
+
     /// The first block below each entry, and the entry, of a node of `level`.
     pub(super) fn entries(&self, level: usize) -> impl Iterator<Item = (u64, Id)> {
         let firsts = (0..).map(move |at| self.first_block + at * entry_blocks(level));

@@ -12,6 +12,7 @@ use crate::id::{BlobKind, Id};
 use crate::image::{BlobSource, ImageRoot, ImageWalk, Window};
 use crate::manifest::Manifest;
 use crate::mapped::{MappedChunks, MappedRoot};
+use crate::names::BackupLocation;
 use crate::store::Store;
 
 /// Bounds of what reading holds in memory.
@@ -35,6 +36,7 @@ pub struct Image {
     index: DomainIndex,
     root: ImageRoot,
     mapped: Option<MappedRoot>,
+    location: BackupLocation,
     object: String,
 }
 
@@ -48,7 +50,9 @@ impl Image {
         let root = manifest.image_root()?;
         let mapped = manifest.mapped_root()?;
         let index = DomainIndex::list(&*store, keys.id(), limits.index_cache_bytes)?;
-        Ok(Self { store, keys, index, root, mapped, object: manifest.location().outcome() })
+        let location = manifest.location();
+        let object = location.outcome();
+        Ok(Self { store, keys, index, root, mapped, location, object })
     }
 
     /// Sizes of the image.
@@ -133,6 +137,10 @@ impl Image {
 
     pub(crate) fn keys(&self) -> &DomainKeys {
         &self.keys
+    }
+
+    pub(crate) fn location(&self) -> BackupLocation {
+        self.location
     }
 
     pub(crate) fn index(&self) -> &DomainIndex {

@@ -15,6 +15,7 @@ mod damage;
 mod deduplication;
 mod faults;
 mod fixture;
+mod incremental;
 mod init_and_open;
 mod listing;
 mod mapped;

@@ -11,6 +11,7 @@ use crate::id::{BlobKind, Id};
 pub(crate) struct MemoryBlobs {
     blobs: Mutex<HashMap<Id, (BlobKind, Vec<u8>)>>,
     read: Mutex<Vec<Id>>,
+    stored: Mutex<Vec<Id>>,
     most_bytes_read: Mutex<usize>,
 }
 
@@ -20,12 +21,22 @@ impl MemoryBlobs {
         std::mem::take(&mut self.read.lock().unwrap())
     }
 
+    /// The ids of blobs handed in since the last call, known or not.
+    pub(crate) fn take_stored(&self) -> Vec<Id> {
+        std::mem::take(&mut self.stored.lock().unwrap())
+    }
+
     pub(crate) fn ids(&self) -> BTreeSet<Id> {
         self.blobs.lock().unwrap().keys().copied().collect()
     }
 
     pub(crate) fn remove(&self, id: &Id) {
         self.blobs.lock().unwrap().remove(id);
+    }
+
+    /// What is read as `id` from now on.
+    pub(crate) fn replace(&self, id: &Id, bytes: Vec<u8>) {
+        self.blobs.lock().unwrap().get_mut(id).unwrap().1 = bytes;
     }
 
     /// The longest answer so far.
@@ -67,6 +78,7 @@ impl BlobSink for &MemoryBlobs {
         let mut hasher = blake3::Hasher::new();
         let id = Id(*hasher.update(&[kind.byte()]).update(plain).finalize().as_bytes());
         self.blobs.lock().unwrap().insert(id, (kind, plain.to_vec()));
+        self.stored.lock().unwrap().push(id);
         Ok(id)
     }
 
