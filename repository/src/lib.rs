@@ -77,7 +77,8 @@ pub use crypto::{Encryption, Passphrase, PassphraseCost};
 pub use error::{Error, Result};
 pub use id::{BlobKind, Id};
 pub use image::{
-    BLOCK_BYTES_DEFAULT, BasedImage, ImageBuilder, ImageRoot, ImageWalk, Window, check_block_bytes,
+    BLOCK_BYTES_DEFAULT, BasedImage, ChangedBlock, ImageBuilder, ImageDiff, ImageRoot, ImageWalk,
+    Window, check_block_bytes,
 };
 pub use listing::{Backups, DamagedBackup, Filter};
 pub use manifest::{Manifest, ManifestDraft, Source};

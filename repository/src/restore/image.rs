@@ -9,7 +9,7 @@ use crate::container::BlobOpener;
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
 use crate::id::{BlobKind, Id};
-use crate::image::{BlobSource, ImageRoot, ImageWalk, Window};
+use crate::image::{BlobSource, ImageDiff, ImageRoot, ImageWalk, Window};
 use crate::manifest::Manifest;
 use crate::mapped::{MappedChunks, MappedRoot};
 use crate::names::BackupLocation;
@@ -65,6 +65,21 @@ impl Image {
         ImageWalk::new(self, self.root)
     }
 
+    /// Begins to compare with another image of the same domain and block size: what must change in
+    /// `before` to make it this one.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an image that cannot be compared.
+    pub fn diff<'i>(&'i self, before: &'i Self) -> Result<ImageDiff<'i>> {
+        if before.keys.id() != self.keys.id() || before.keys.repository() != self.keys.repository()
+        {
+            return Err(Error::InvalidInput(
+                "images of two domains cannot be compared by their ids".to_owned(),
+            ));
+        }
+        ImageDiff::new((before, before.root), (self, self.root))
+    }
+
     /// Sizes of the list of mapped chunks, where the backup has one.
     pub fn mapped(&self) -> Option<MappedRoot> {
         self.mapped
@@ -81,10 +96,21 @@ impl Image {
     /// `BlockMissing` where an id is in no index, `Damaged` where a blob cannot be the block's, and
     /// what reading an index can meet.
     pub fn plan(&self, window: &Window) -> Result<Vec<PackRead>> {
-        let mut blocks: Vec<(Id, u64)> = (window.first_block..)
-            .zip(&window.ids)
+        self.plan_blocks((window.first_block..).zip(window.ids.iter().copied()))
+    }
+
+    /// As [`plan`](Self::plan), for blocks in ascending order that need not be neighbours.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    pub fn plan_blocks(
+        &self,
+        blocks: impl IntoIterator<Item = (u64, Id)>,
+    ) -> Result<Vec<PackRead>> {
+        let mut blocks: Vec<(Id, u64)> = blocks
+            .into_iter()
             .filter(|(_, id)| !id.is_hole())
-            .map(|(block, id)| (*id, block))
+            .map(|(block, id)| (id, block))
             .collect();
         blocks.sort_unstable();
         let groups: Vec<(Id, Vec<u64>)> = blocks

@@ -1,4 +1,4 @@
-//! An upload that gives only what changed.
+//! An upload that gives only what changed, and a restore that writes only what differs.
 
 use std::sync::Arc;
 
@@ -123,4 +123,56 @@ fn an_upload_goes_on_without_a_base_that_cannot_be_read() {
     let second = upload.commit(draft("vg0/a", root, 0)).unwrap();
     assert!(restore(&repository, &second).unwrap() == noise(8, 5 * BLOCK));
     assert!(is_whole(&repository, &second));
+}
+
+#[test]
+fn the_blocks_that_differ_turn_one_image_into_the_other() {
+    let (_dir, repository) = directory_repository();
+    let image = large();
+    let mut changed = image.clone();
+    changed[7 * BLOCK..9 * BLOCK].fill(0);
+    changed[400 * BLOCK..401 * BLOCK].copy_from_slice(&noise(1, BLOCK));
+    changed.extend(noise(2, 3 * BLOCK + 5));
+    let [before, after] =
+        [&image, &changed].map(|image| back_up(&repository, "vg0/a", image).unwrap());
+    let [before, after] = [before, after].map(|backup| open(&repository, &backup));
+    for (from, to, wanted, target) in
+        [(&before, &after, &changed, image.clone()), (&after, &before, &image, changed.clone())]
+    {
+        let mut target = target;
+        target.resize(wanted.len(), 0);
+        let mut written = 0;
+        let (mut diff, mut opener) = (to.diff(from).unwrap(), to.opener().unwrap());
+        let (mut bytes, mut plain) = (Vec::new(), Vec::new());
+        while let Some(changes) = diff.next_window(3).unwrap() {
+            let has = |block: u64| block < to.root().blocks();
+            for change in changes.iter().filter(|c| c.after.is_hole() && has(c.block)) {
+                target[change.block as usize * BLOCK..][..BLOCK].fill(0);
+            }
+            let ids = changes.iter().map(|change| (change.block, change.after));
+            for read in to.plan_blocks(ids).unwrap() {
+                to.fetch(&read, &mut bytes).unwrap();
+                for blob in &read.blobs {
+                    opener.open(&read, &bytes, blob, &mut plain).unwrap();
+                    for &block in &blob.blocks {
+                        target[block as usize * BLOCK..][..plain.len()].copy_from_slice(&plain);
+                        written += plain.len();
+                    }
+                }
+            }
+        }
+        assert!(target == *wanted);
+        assert!(written <= 5 * BLOCK, "{written}");
+    }
+}
+
+#[test]
+fn images_of_two_domains_are_not_compared() {
+    let (_dir, repository) = directory_repository();
+    let [first, second] = ["host-1", "host-2"].map(|domain| {
+        let (domain, volume) = (Domain(domain.into()), VolumeKey("v".into()));
+        let upload = repository.begin_upload(&domain, &volume, UploadLimits::default()).unwrap();
+        open(&repository, &commit_image(upload, "vg0/a", &text(1, BLOCK)).unwrap())
+    });
+    assert!(matches!(first.diff(&second).map(drop), Err(Error::InvalidInput(_))));
 }

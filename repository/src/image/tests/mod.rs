@@ -1,6 +1,7 @@
 //! Trees in memory, compared with what the plainest code makes of the same blocks.
 
 mod based;
+mod diff;
 mod memory;
 
 use std::collections::{BTreeMap, BTreeSet};
