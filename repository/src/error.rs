@@ -87,6 +87,16 @@ pub enum Error {
         hint: String,
     },
 
+    /// What an image was to share with another backup cannot be read, or the backup is no longer
+    /// live. The same image can still be made from all its blocks.
+    #[error("backup {base} cannot serve as a base: {cause}")]
+    BaseUnusable {
+        /// The base's id.
+        base: String,
+        /// What is wrong with it.
+        cause: Box<Error>,
+    },
+
     /// No live backup has this id.
     #[error("no backup has the id {id}")]
     BackupNotFound {

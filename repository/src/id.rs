@@ -60,6 +60,10 @@ pub enum BlobKind {
     Data,
     /// A node of an image's tree.
     ImageNode,
+    /// A block of the bitmap that says which chunks were mapped.
+    MappedBits,
+    /// A node of such a bitmap's tree.
+    MappedNode,
 }
 
 impl BlobKind {
@@ -67,6 +71,8 @@ impl BlobKind {
         match self {
             Self::Data => 1,
             Self::ImageNode => 2,
+            Self::MappedBits => 3,
+            Self::MappedNode => 4,
         }
     }
 }

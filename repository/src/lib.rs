@@ -64,6 +64,7 @@ mod id;
 mod image;
 mod listing;
 mod manifest;
+mod mapped;
 mod names;
 mod repository;
 mod restore;
@@ -76,10 +77,12 @@ pub use crypto::{Encryption, Passphrase, PassphraseCost};
 pub use error::{Error, Result};
 pub use id::{BlobKind, Id};
 pub use image::{
-    BLOCK_BYTES_DEFAULT, ImageBuilder, ImageRoot, ImageWalk, Window, check_block_bytes,
+    BLOCK_BYTES_DEFAULT, BasedImage, ChangedBlock, ImageBuilder, ImageDiff, ImageRoot, ImageWalk,
+    Window, check_block_bytes,
 };
 pub use listing::{Backups, DamagedBackup, Filter};
 pub use manifest::{Manifest, ManifestDraft, Source};
+pub use mapped::{MappedChunks, MappedListBuilder, MappedRoot};
 pub use names::{BackupLocation, ContainerId, Domain, DomainId, SessionId, VolumeId, VolumeKey};
 pub use repository::{InitOptions, Repository, RepositoryStatus};
 pub use restore::{Image, Opener, PackRead, PlannedBlob, ReadLimits};

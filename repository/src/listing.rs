@@ -88,6 +88,20 @@ fn list(store: &dyn Store, prefix: &str) -> Result<Vec<(VolumeId, SessionId)>> {
     Ok(found)
 }
 
+/// Whether a backup was live when this was called. The tomb is looked for first: collection removes
+/// it last.
+pub(crate) fn is_live(store: &dyn Store, location: BackupLocation) -> Result<bool> {
+    Ok(!exists(store, &location.tomb())? && exists(store, &location.outcome())?)
+}
+
+fn exists(store: &dyn Store, key: &str) -> Result<bool> {
+    match store.size(key) {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Reads one outcome; `None` if it is no backup, or gone.
 pub(crate) fn read(
     store: &dyn Store,

@@ -1,15 +1,15 @@
 //! Building a tree from left to right.
 
+use super::blobs::BlobSink;
 use super::root::ImageRoot;
 use super::{FANOUT, node};
 use crate::error::{Error, Result};
-use crate::id::{BlobKind, Id};
-use crate::upload::Packer;
+use crate::id::Id;
 
 /// Takes the ids of an image's blocks in order and stores its tree. Holds one unfinished node for
 /// each level.
 pub struct ImageBuilder<'u> {
-    packer: Packer<'u>,
+    sink: Box<dyn BlobSink + Send + 'u>,
     image: ImageRoot,
     /// Unfinished nodes, leaves first.
     levels: Vec<Vec<Id>>,
@@ -17,9 +17,9 @@ pub struct ImageBuilder<'u> {
 }
 
 impl<'u> ImageBuilder<'u> {
-    pub(crate) fn new(packer: Packer<'u>, image: ImageRoot) -> Self {
+    pub(crate) fn new(sink: impl BlobSink + Send + 'u, image: ImageRoot) -> Self {
         let levels = vec![Vec::with_capacity(FANOUT); image.depth()];
-        Self { packer, image, levels, pushed: 0 }
+        Self { sink: Box::new(sink), image, levels, pushed: 0 }
     }
 
     /// Adds the next block; [`Id::HOLE`] for one of zeroes.
@@ -29,6 +29,12 @@ impl<'u> ImageBuilder<'u> {
     pub fn push(&mut self, id: Id) -> Result<()> {
         self.count(1)?;
         self.add(0, id)
+    }
+
+    /// Stores the next block, which has a byte that is not zero, and adds it.
+    pub(crate) fn push_block(&mut self, plain: &[u8]) -> Result<()> {
+        let id = self.sink.store_blob(self.image.kind().block(), plain)?;
+        self.push(id)
     }
 
     /// Adds the next `count` blocks, all of zeroes, at the cost of a few.
@@ -59,7 +65,7 @@ impl<'u> ImageBuilder<'u> {
             }
         }
         let root = self.store(top)?;
-        self.packer.finish()?;
+        self.sink.settle()?;
         Ok(self.image.with_id(root))
     }
 
@@ -105,6 +111,6 @@ impl<'u> ImageBuilder<'u> {
         if body.is_empty() {
             return Ok(Id::HOLE);
         }
-        self.packer.store(BlobKind::ImageNode, &body).map(|stored| stored.id)
+        self.sink.store_blob(self.image.kind().node(), &body)
     }
 }

@@ -1,14 +1,28 @@
 //! The tree of ids that an image is (FORMAT.md, section 10): built in order while blocks are
-//! stored, walked in order to read it back. Both hold a few nodes for each level, never the whole.
+//! stored, made from another with only what changed, walked in order to read it back, compared with
+//! another. All hold a few nodes for each level, never the whole.
+//!
+//! It knows nodes and ids, not where blobs lie: they come from a [`BlobSource`] and go to a
+//! [`BlobSink`].
 
+mod based;
+mod blobs;
 mod builder;
+mod diff;
 mod node;
 mod root;
+#[cfg(test)]
+mod tests;
+mod tree;
 mod walk;
 
+pub use based::BasedImage;
+pub(crate) use blobs::{BlobSink, BlobSource, TreeKind};
 pub use builder::ImageBuilder;
+pub use diff::{ChangedBlock, ImageDiff};
 pub use root::{BLOCK_BYTES_DEFAULT, ImageRoot, check_block_bytes};
-pub(crate) use walk::NodeSource;
+#[cfg(test)]
+pub(crate) use tests::MemoryBlobs;
 pub use walk::{ImageWalk, Window};
 
 /// Entries of a node.

@@ -3,6 +3,9 @@
 use super::FANOUT;
 use crate::id::Id;
 
+/// Longest plaintext of a node.
+pub(super) const BYTES_MAX: usize = FANOUT * Id::BYTES;
+
 /// The bytes of a node, empty if all its entries are holes.
 pub(super) fn encode(ids: &[Id]) -> Vec<u8> {
     let length = ids.iter().rposition(|id| !id.is_hole()).map_or(0, |last| last + 1);

@@ -1,6 +1,6 @@
 //! An image's root and sizes.
 
-use super::FANOUT;
+use super::{FANOUT, TreeKind};
 use crate::error::{Error, Result};
 use crate::id::Id;
 
@@ -25,6 +25,7 @@ pub fn check_block_bytes(block_bytes: u32) -> Result<()> {
 /// A whole image: the id of its tree's root and its sizes, within the format's bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageRoot {
+    kind: TreeKind,
     id: Id,
     total_bytes: u64,
     block_bytes: u32,
@@ -36,7 +37,16 @@ impl ImageRoot {
         if total_bytes > i64::MAX as u64 {
             return Err(Error::InvalidInput(format!("an image cannot have {total_bytes} bytes")));
         }
-        Ok(Self { id, total_bytes, block_bytes })
+        Ok(Self { kind: TreeKind::Image, id, total_bytes, block_bytes })
+    }
+
+    /// The same for blocks of another kind.
+    pub(crate) fn of_kind(self, kind: TreeKind) -> Self {
+        Self { kind, ..self }
+    }
+
+    pub(crate) fn kind(&self) -> TreeKind {
+        self.kind
     }
 
     /// The root; the hole for an image of zeroes.
@@ -66,20 +76,21 @@ impl ImageRoot {
         u32::try_from(rest).unwrap_or(u32::MAX).min(self.block_bytes)
     }
 
-    pub(super) fn with_id(self, id: Id) -> Self {
+    pub(crate) fn with_id(self, id: Id) -> Self {
         Self { id, ..self }
     }
 
     /// Levels of the tree, at least one.
     pub(super) fn depth(&self) -> usize {
-        (1..).find(|&level| blocks_below(level) >= u128::from(self.blocks())).unwrap_or(1)
+        (1..).find(|&depth| entry_blocks(depth) >= self.blocks()).unwrap_or(1)
     }
 }
 
-/// Blocks that a node of `level` spans (its leaves' level is 1).
-pub(super) fn blocks_below(level: usize) -> u128 {
+/// Blocks below one entry of a node of `level`, counted from the leaves, which are 0. So a tree of
+/// depth d has room for `entry_blocks(d)` blocks. No overflow: images have at most 2^47 blocks.
+pub(super) fn entry_blocks(level: usize) -> u64 {
     let level = u32::try_from(level).unwrap_or(u32::MAX);
-    (FANOUT as u128).saturating_pow(level)
+    (FANOUT as u64).saturating_pow(level)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::image::ImageRoot;
+use crate::mapped::MappedRoot;
 use crate::names::{BackupLocation, DomainId, SessionId, VolumeId};
 
 #[cfg(test)]
@@ -67,9 +68,12 @@ pub struct Manifest {
     pub block_bytes: u32,
     /// Root of the image's tree; the hole for an image of zeroes.
     pub image: Id,
-    /// The list of mapped chunks, where one was recorded.
+    /// Root of the list of mapped chunks, where one was recorded; the hole if none was mapped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mapped: Option<Id>,
+    /// Chunk size of the pool, where there is a list of mapped chunks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk_bytes: Option<u32>,
     /// Read from the source.
     pub read_bytes: u64,
     /// Of those, not known to the repository before (plain).
@@ -107,7 +111,7 @@ pub struct ManifestDraft {
     /// The finished image.
     pub image: ImageRoot,
     /// The list of mapped chunks, where one was stored.
-    pub mapped: Option<Id>,
+    pub mapped: Option<MappedRoot>,
     /// Bytes read from the source.
     pub read_bytes: u64,
     /// The caller's labels.
@@ -116,6 +120,19 @@ pub struct ManifestDraft {
     pub ttl: Option<String>,
     /// Id of the volume's previous backup.
     pub previous: Option<String>,
+}
+
+impl ManifestDraft {
+    /// Whether its parts go together.
+    pub(crate) fn check(&self) -> Result<()> {
+        let image_bytes = self.image.total_bytes();
+        match self.mapped.map(|list| list.volume_bytes()) {
+            Some(bytes) if bytes != image_bytes => Err(Error::InvalidInput(format!(
+                "a list of the chunks of {bytes} bytes cannot go with an image of {image_bytes}"
+            ))),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Manifest {
@@ -136,7 +153,8 @@ impl Manifest {
             total_bytes: draft.image.total_bytes(),
             block_bytes: draft.image.block_bytes(),
             image: draft.image.id(),
-            mapped: draft.mapped,
+            mapped: draft.mapped.map(|list| list.id()),
+            chunk_bytes: draft.mapped.map(|list| list.chunk_bytes()),
             read_bytes: draft.read_bytes,
             new_bytes,
             stored_bytes,
@@ -162,6 +180,21 @@ impl Manifest {
             .map_err(|error| Error::damaged(&self.location.outcome(), error.to_string()))
     }
 
+    /// The list of the chunks that were mapped, where one was recorded.
+    ///
+    /// # Errors
+    /// `Damaged` where there is an id or a chunk size alone, or the size is none of dm-thin's.
+    pub fn mapped_root(&self) -> Result<Option<MappedRoot>> {
+        let damaged = |reason: String| Error::damaged(&self.location.outcome(), reason);
+        match (self.mapped, self.chunk_bytes) {
+            (None, None) => Ok(None),
+            (Some(id), Some(chunk_bytes)) => MappedRoot::new(id, chunk_bytes, self.total_bytes)
+                .map(Some)
+                .map_err(|error| damaged(error.to_string())),
+            _ => Err(damaged("a list of mapped chunks has an id and a chunk size".to_owned())),
+        }
+    }
+
     /// Reads the document and binds it to its place.
     pub(crate) fn parse(json: &[u8], location: BackupLocation) -> Result<Self> {
         #[derive(Deserialize)]
@@ -184,6 +217,7 @@ impl Manifest {
             return Err(Error::damaged(&key, "it names another backup than its key"));
         }
         manifest.image_root()?;
+        manifest.mapped_root()?;
         Ok(manifest)
     }
 }
@@ -207,7 +241,7 @@ mod tests {
         format!(
             r#"{{"version":1,"id":"{id}","source":{{"host":"h","name":"vg/lv","futureSource":1}},
             "createdAt":"2026-01-31T12:00:00Z","mode":"block","tier":"full","totalBytes":1000000,
-            "blockBytes":262144,"image":"{image}","readBytes":1,"newBytes":2,"storedBytes":3,
+            "blockBytes":262144,"image":"{image}","mapped":"{image}","chunkBytes":196608,"readBytes":1,"newBytes":2,"storedBytes":3,
             "future":{{"a":[1]}}}}"#
         )
     }
@@ -232,6 +266,9 @@ mod tests {
             ("\"totalBytes\":1000000", "\"totalBytes\":18446744073709551615"),
             ("0000\",\"source", "0001\",\"source"),
             ("\"image\":\"07", "\"image\":\"0x"),
+            ("\"chunkBytes\":196608", "\"chunkBytes\":196609"),
+            ("\"chunkBytes\":196608", "\"other\":1"),
+            ("\"mapped\"", "\"other\""),
         ] {
             let changed = text().replace(from, to);
             assert_ne!(changed, text());

@@ -9,8 +9,10 @@ use crate::container::BlobOpener;
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
 use crate::id::{BlobKind, Id};
-use crate::image::{ImageRoot, ImageWalk, NodeSource, Window};
+use crate::image::{BlobSource, ImageDiff, ImageRoot, ImageWalk, Window};
 use crate::manifest::Manifest;
+use crate::mapped::{MappedChunks, MappedRoot};
+use crate::names::BackupLocation;
 use crate::store::Store;
 
 /// Bounds of what reading holds in memory.
@@ -33,6 +35,8 @@ pub struct Image {
     keys: DomainKeys,
     index: DomainIndex,
     root: ImageRoot,
+    mapped: Option<MappedRoot>,
+    location: BackupLocation,
     object: String,
 }
 
@@ -44,8 +48,11 @@ impl Image {
         limits: ReadLimits,
     ) -> Result<Self> {
         let root = manifest.image_root()?;
+        let mapped = manifest.mapped_root()?;
         let index = DomainIndex::list(&*store, keys.id(), limits.index_cache_bytes)?;
-        Ok(Self { store, keys, index, root, object: manifest.location().outcome() })
+        let location = manifest.location();
+        let object = location.outcome();
+        Ok(Self { store, keys, index, root, mapped, location, object })
     }
 
     /// Sizes of the image.
@@ -58,16 +65,52 @@ impl Image {
         ImageWalk::new(self, self.root)
     }
 
+    /// Begins to compare with another image of the same domain and block size: what must change in
+    /// `before` to make it this one.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an image that cannot be compared.
+    pub fn diff<'i>(&'i self, before: &'i Self) -> Result<ImageDiff<'i>> {
+        if before.keys.id() != self.keys.id() || before.keys.repository() != self.keys.repository()
+        {
+            return Err(Error::InvalidInput(
+                "images of two domains cannot be compared by their ids".to_owned(),
+            ));
+        }
+        ImageDiff::new((before, before.root), (self, self.root))
+    }
+
+    /// Sizes of the list of mapped chunks, where the backup has one.
+    pub fn mapped(&self) -> Option<MappedRoot> {
+        self.mapped
+    }
+
+    /// Begins to read the list of mapped chunks, in order, where the backup has one.
+    pub fn mapped_chunks(&self) -> Option<MappedChunks<'_>> {
+        self.mapped.map(|list| MappedChunks::new(self, list))
+    }
+
     /// The reads that give all blocks of a window which are not holes, sorted by object and offset.
     ///
     /// # Errors
     /// `BlockMissing` where an id is in no index, `Damaged` where a blob cannot be the block's, and
     /// what reading an index can meet.
     pub fn plan(&self, window: &Window) -> Result<Vec<PackRead>> {
-        let mut blocks: Vec<(Id, u64)> = (window.first_block..)
-            .zip(&window.ids)
+        self.plan_blocks((window.first_block..).zip(window.ids.iter().copied()))
+    }
+
+    /// As [`plan`](Self::plan), for blocks in ascending order that need not be neighbours.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    pub fn plan_blocks(
+        &self,
+        blocks: impl IntoIterator<Item = (u64, Id)>,
+    ) -> Result<Vec<PackRead>> {
+        let mut blocks: Vec<(Id, u64)> = blocks
+            .into_iter()
             .filter(|(_, id)| !id.is_hole())
-            .map(|(block, id)| (*id, block))
+            .map(|(block, id)| (id, block))
             .collect();
         blocks.sort_unstable();
         let groups: Vec<(Id, Vec<u64>)> = blocks
@@ -122,13 +165,22 @@ impl Image {
         &self.keys
     }
 
+    pub(crate) fn location(&self) -> BackupLocation {
+        self.location
+    }
+
     pub(crate) fn index(&self) -> &DomainIndex {
         &self.index
     }
 }
 
-impl NodeSource for Image {
-    fn read_nodes(&self, ids: &[Id]) -> Result<HashMap<Id, Vec<u8>>> {
+impl BlobSource for Image {
+    fn read_blobs(
+        &self,
+        kind: BlobKind,
+        bytes_max: usize,
+        ids: &[Id],
+    ) -> Result<HashMap<Id, Vec<u8>>> {
         let mut ids = ids.to_vec();
         ids.sort_unstable();
         ids.dedup();
@@ -136,8 +188,9 @@ impl NodeSource for Image {
         let mut blobs = Vec::with_capacity(ids.len());
         for id in &ids {
             let Located { container, entry, .. } = found(&located, id)?;
-            if entry.kind != BlobKind::ImageNode.byte() {
-                return Err(Error::damaged(&self.object, format!("{id} is no node of a tree")));
+            if entry.kind != kind.byte() || entry.plain_bytes as usize > bytes_max {
+                let reason = format!("{id} is not the kind of blob that belongs there");
+                return Err(Error::damaged(&self.object, reason));
             }
             blobs.push((container, PlannedBlob { blocks: Vec::new(), entry }));
         }

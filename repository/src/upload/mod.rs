@@ -6,6 +6,7 @@ mod known;
 mod packer;
 mod put;
 mod session;
+mod trees;
 
 pub use packer::{Packer, Stored};
 pub(crate) use put::create;

@@ -9,6 +9,7 @@ use crate::container::{
 use crate::crypto::SealKey;
 use crate::error::{Error, Result};
 use crate::id::{BlobKind, Id};
+use crate::image::BlobSink;
 use crate::names::{ContainerId, ContainerRef, Place};
 use crate::store::ObjectWriter;
 
@@ -69,20 +70,10 @@ impl<'u> Packer<'u> {
     /// # Errors
     /// What the store reports.
     pub fn finish(mut self) -> Result<()> {
-        let upload = self.upload;
-        upload.guard(|| {
-            if self.pack.is_none() {
-                match upload.take_remainder(std::mem::take(&mut self.segment))? {
-                    None => return Ok(()),
-                    Some(segment) => self.segment = segment,
-                }
-            }
-            self.flush()?;
-            self.close_pack()
-        })
+        self.settle()
     }
 
-    pub(crate) fn store(&mut self, kind: BlobKind, plain: &[u8]) -> Result<Stored> {
+    fn store(&mut self, kind: BlobKind, plain: &[u8]) -> Result<Stored> {
         if !(1..=BLOB_BYTES_MAX).contains(&plain.len()) {
             let message = format!("a block of {} bytes cannot be stored", plain.len());
             return Err(Error::InvalidInput(message));
@@ -126,6 +117,26 @@ impl<'u> Packer<'u> {
         let Some(pack) = self.pack.take() else { return Ok(()) };
         let (container, entries, bytes) = pack.close(self.upload)?;
         self.upload.add_pack(container, entries, bytes)
+    }
+}
+
+impl BlobSink for Packer<'_> {
+    fn store_blob(&mut self, kind: BlobKind, plain: &[u8]) -> Result<Id> {
+        self.store(kind, plain).map(|stored| stored.id)
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        let upload = self.upload;
+        upload.guard(|| {
+            if self.pack.is_none() {
+                match upload.take_remainder(std::mem::take(&mut self.segment))? {
+                    None => return Ok(()),
+                    Some(segment) => self.segment = segment,
+                }
+            }
+            self.flush()?;
+            self.close_pack()
+        })
     }
 }
 

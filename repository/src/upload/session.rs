@@ -12,7 +12,6 @@ use crate::container::{
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
 use crate::id::Id;
-use crate::image::{ImageBuilder, ImageRoot};
 use crate::manifest::{self, Manifest, ManifestDraft, OUTCOME_BYTES_MAX, Outcome};
 use crate::names::{self, BackupLocation, ContainerId, ContainerRef, DomainId, Place, SessionId};
 use crate::restore::{is_damage, list_indexes};
@@ -116,15 +115,6 @@ impl Upload {
         Packer::new(self)
     }
 
-    /// Begins the tree of an image of `total_bytes` in blocks of `block_bytes`.
-    ///
-    /// # Errors
-    /// `InvalidInput` for sizes outside the format's bounds.
-    pub fn image_builder(&self, total_bytes: u64, block_bytes: u32) -> Result<ImageBuilder<'_>> {
-        let image = ImageRoot::new(Id::HOLE, total_bytes, block_bytes)?;
-        Ok(ImageBuilder::new(self.packer()?, image))
-    }
-
     /// The id that the backup will have.
     pub fn id(&self) -> String {
         self.location.session.to_string()
@@ -148,10 +138,11 @@ impl Upload {
     /// W2 to W4: the last index object, the manifest, the ack. All packers must have finished.
     ///
     /// # Errors
-    /// `UploadFailed` if a worker failed, `Fenced` if maintenance ended the session, and what the
-    /// store reports. Nothing is listed then; only an error of the manifest's own request can leave
+    /// `InvalidInput` for a list of mapped chunks that is not the image's, `UploadFailed` if a
+    /// worker failed, `Fenced` if maintenance ended the session, and what the store reports. Nothing is listed then; only an error of the manifest's own request can leave
     /// it open whether the (complete) backup is.
     pub fn commit(self, draft: ManifestDraft) -> Result<Manifest> {
+        draft.check()?;
         let state = {
             let mut state = self.lock();
             if let Some(cause) = state.failure.take() {

@@ -2,14 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use super::containers::ContainerChecker;
 use super::report::{VerifyProgress, VerifyReport};
 use crate::error::{Error, Result};
-use crate::id::Id;
-use crate::image::{ImageWalk, NodeSource, Window};
+use crate::id::{BlobKind, Id};
+use crate::image::{BlobSource, ImageWalk, Window};
 use crate::manifest::Manifest;
+use crate::mapped::MappedChunks;
 use crate::restore::{Image, Located};
 
 /// Blocks looked up at once.
@@ -37,17 +38,13 @@ pub(crate) fn verify(
                 image_bytes.set((blocks * u64::from(manifest.block_bytes)).min(total_bytes));
             }
             Ok(None) => break,
-            Err(Error::Canceled) => return Err(Error::Canceled),
             Err(error) => {
-                let mut checker = checker.borrow_mut();
-                checker.report.add_error(image.object(), &error);
-                let message = format!("its tree cannot be read any further: {error}");
-                let range = Some(image_bytes.get()..total_bytes);
-                checker.report.add(&verifier.name, range, message);
+                verifier.note(error, Some(image_bytes.get()..total_bytes), "its tree")?;
                 break;
             }
         }
     }
+    verifier.check_mapped()?;
     let mut checker = checker.into_inner();
     for (container, error) in image.index().damaged() {
         checker.report.add(&container.key(image.keys().id()), None, error);
@@ -74,6 +71,7 @@ impl Verifier<'_, '_> {
             let problem = match located.get(id) {
                 None => "is in no index that can be read",
                 Some(found) if !checker.holds(found.container, &found.entry) => "is damaged",
+                Some(found) if found.entry.kind != BlobKind::Data.byte() => "is something else",
                 Some(found) if found.entry.plain_bytes != length => "has another length",
                 Some(_) => continue,
             };
@@ -81,6 +79,26 @@ impl Verifier<'_, '_> {
             let range = Some(start..start + u64::from(length));
             checker.report.add(&self.name, range, format!("this part of the image {problem}"));
         }
+        Ok(())
+    }
+
+    /// Reads the list of mapped chunks to its end.
+    fn check_mapped(&self) -> Result<()> {
+        let Some(list) = self.image.mapped() else { return Ok(()) };
+        match MappedChunks::new(self, list).find_map(Result::err) {
+            None => Ok(()),
+            Some(error) => self.note(error, None, "its list of mapped chunks"),
+        }
+    }
+
+    /// Reports what ended the reading of `part`, unless somebody said stop.
+    fn note(&self, error: Error, range: Option<Range<u64>>, part: &str) -> Result<()> {
+        if matches!(error, Error::Canceled) {
+            return Err(error);
+        }
+        let report = &mut self.checker.borrow_mut().report;
+        report.add_error(self.image.object(), &error);
+        report.add(&self.name, range, format!("{part} cannot be read any further: {error}"));
         Ok(())
     }
 
@@ -102,10 +120,15 @@ impl Verifier<'_, '_> {
     }
 }
 
-impl NodeSource for Verifier<'_, '_> {
-    fn read_nodes(&self, ids: &[Id]) -> Result<HashMap<Id, Vec<u8>>> {
+impl BlobSource for Verifier<'_, '_> {
+    fn read_blobs(
+        &self,
+        kind: BlobKind,
+        bytes_max: usize,
+        ids: &[Id],
+    ) -> Result<HashMap<Id, Vec<u8>>> {
         self.check_containers(ids)?;
-        self.image.read_nodes(ids)
+        self.image.read_blobs(kind, bytes_max, ids)
     }
 
     fn object(&self) -> &str {

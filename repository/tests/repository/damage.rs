@@ -1,11 +1,17 @@
 //! Every changed, cut off or missing byte is found, and none is ever restored as something else.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, LazyLock};
 
-use thinmover_repository::{Error, Filter, Manifest, Repository, UploadLimits, VerifyReport};
+use thinmover_repository::{
+    Error, Filter, Manifest, ManifestDraft, ReadLimits, Repository, Result, UploadLimits,
+    VerifyReport,
+};
 
 use super::support::*;
+
+/// What was mapped in the pool.
+const MAPPED: [Range<u64>; 2] = [0..2, 132..133];
 
 /// Short blobs of every kind, so that all bytes can be changed in little time: compressed ones, one
 /// that does not compress, nodes of two levels.
@@ -25,7 +31,12 @@ fn repositories() -> [Small; 2] {
         let memory = MemoryStore::default();
         let repository = init(memory.clone());
         let limits = UploadLimits { embedded_bytes, ..UploadLimits::default() };
-        let backup = back_up_with(&repository, "vg0/a", &IMAGE, limits).unwrap();
+        let upload = begin_with(&repository, "vg0/a", limits).unwrap();
+        let image = store_image(&upload, &IMAGE).unwrap();
+        let mut mapped = upload.mapped_list_builder(64 << 10, image.total_bytes()).unwrap();
+        MAPPED.into_iter().for_each(|run| mapped.push(run).unwrap());
+        let mapped = Some(mapped.finish().unwrap());
+        let backup = upload.commit(ManifestDraft { mapped, ..draft("vg0/a", image, 0) }).unwrap();
         Small { memory, repository, backup }
     })
 }
@@ -52,6 +63,13 @@ impl Small {
             && let Ok(is_equal) = restores_equal(&self.repository, &backup, &IMAGE)
         {
             assert!(is_equal, "wrong data was restored");
+        }
+        if let Ok(backup) = self.repository.backup(&self.backup.id)
+            && let Ok(image) = self.repository.image(&backup, ReadLimits::default())
+            && let Some(chunks) = image.mapped_chunks()
+            && let Ok(chunks) = chunks.collect::<Result<Vec<_>>>()
+        {
+            assert_eq!(chunks, MAPPED, "wrong chunks were read");
         }
     }
 }

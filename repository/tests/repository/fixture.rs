@@ -2,12 +2,15 @@
 //! `write_the_fixture`, which is run by hand (`cargo test -- --ignored`) when the format changes
 //! before it is frozen.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use thinmover_io::IoEngine;
 use thinmover_repository::store::DirectoryStore;
-use thinmover_repository::{Filter, InitOptions, Repository, UploadLimits};
+use thinmover_repository::{
+    Filter, InitOptions, Manifest, ManifestDraft, ReadLimits, Repository, UploadLimits,
+};
 
 use super::support::*;
 
@@ -24,6 +27,14 @@ fn second() -> Vec<u8> {
     [text(1, BLOCK), text(5, BLOCK), vec![0; 200 * BLOCK], noise(2, 1000)].concat()
 }
 
+/// `second` with its first block changed, and longer.
+fn third() -> Vec<u8> {
+    [text(7, BLOCK), text(5, BLOCK), vec![0; 200 * BLOCK], noise(3, BLOCK), noise(2, 10)].concat()
+}
+
+/// The chunks of `third` that are no holes, in chunks of 192 KiB.
+const MAPPED: [Range<u64>; 2] = [0..1, 67..68];
+
 #[test]
 fn version_1_is_read() {
     let repository = Repository::open(fixture(), &passphrase()).unwrap();
@@ -31,11 +42,19 @@ fn version_1_is_read() {
     backups.live.sort_by_key(|backup| backup.source.name.clone());
     assert!(backups.damaged.is_empty());
     let names: Vec<_> = backups.live.iter().map(|backup| backup.source.name.as_str()).collect();
-    assert_eq!(names, ["vg0/first", "vg0/second"], "and not the deleted one");
-    for (backup, image) in backups.live.iter().zip([first(), second()]) {
+    assert_eq!(names, ["vg0/first", "vg0/second", "vg0/third"], "and not the deleted one");
+    for (backup, image) in backups.live.iter().zip([first(), second(), third()]) {
         assert!(restore(&repository, backup).unwrap() == image);
         assert!(is_whole(&repository, backup));
     }
+    let [_, second, third] =
+        [0, 1, 2].map(|n| repository.image(&backups.live[n], ReadLimits::default()).unwrap());
+    assert!(second.mapped_chunks().is_none());
+    let chunks: Vec<_> = third.mapped_chunks().unwrap().map(Result::unwrap).collect();
+    assert_eq!(
+        (chunks.as_slice(), third.mapped().unwrap().chunk_bytes()),
+        (&MAPPED[..], 192 << 10)
+    );
 }
 
 #[test]
@@ -44,14 +63,30 @@ fn write_the_fixture() {
     let options = InitOptions::default();
     let repository = Repository::init(fixture(), &options, &passphrase()).unwrap();
     let packed = UploadLimits { embedded_bytes: 0, ..UploadLimits::default() };
-    for (name, image, limits) in [
-        ("vg0/first", first(), packed),
-        ("vg0/second", second(), UploadLimits::default()),
-        ("vg0/deleted", text(9, BLOCK), UploadLimits::default()),
-    ] {
-        let backup = back_up_with(&repository, name, &image, limits).unwrap();
-        if name == "vg0/deleted" {
-            repository.delete(&backup).unwrap();
-        }
+    back_up_with(&repository, "vg0/first", &first(), packed).unwrap();
+    let base = back_up(&repository, "vg0/second", &second()).unwrap();
+    back_up_third(&repository, &base);
+    let deleted = back_up(&repository, "vg0/deleted", &text(9, BLOCK)).unwrap();
+    repository.delete(&deleted).unwrap();
+}
+
+fn back_up_third(repository: &Repository, base: &Manifest) {
+    let upload = begin(repository, "vg0/third");
+    let (base, third) = (repository.image(base, ReadLimits::default()).unwrap(), third());
+    let mut packer = upload.packer().unwrap();
+    let mut image = upload.based_image(&base, third.len() as u64).unwrap();
+    for block in [0, 202, 203] {
+        let plain = third.chunks(BLOCK).nth(block).unwrap();
+        image.set(block as u64, packer.store_block(plain).unwrap().id).unwrap();
     }
+    packer.finish().unwrap();
+    let root = image.finish().unwrap();
+    let mut mapped = upload.mapped_list_builder(192 << 10, third.len() as u64).unwrap();
+    MAPPED.into_iter().for_each(|run| mapped.push(run).unwrap());
+    let draft = ManifestDraft {
+        tier: "changed".to_owned(),
+        mapped: Some(mapped.finish().unwrap()),
+        ..draft("vg0/third", root, 3 * BLOCK as u64)
+    };
+    upload.commit(draft).unwrap();
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use thinmover_io::IoEngine;
 use thinmover_repository::{
-    Domain, Id, InitOptions, Manifest, ManifestDraft, Passphrase, PassphraseCost, ReadLimits,
-    Repository, Result, Source, Store, Upload, UploadLimits, VolumeKey, open_store,
+    Domain, Id, ImageRoot, InitOptions, Manifest, ManifestDraft, Passphrase, PassphraseCost,
+    ReadLimits, Repository, Result, Source, Store, Upload, UploadLimits, VolumeKey, open_store,
 };
 
 pub(crate) const BLOCK: usize = 64 << 10;
@@ -64,12 +64,28 @@ pub(crate) fn back_up_with(
     image: &[u8],
     limits: UploadLimits,
 ) -> Result<Manifest> {
-    let volume_key = VolumeKey(format!("host-1/{volume}"));
-    let upload = repository.begin_upload(&Domain("host-1".into()), &volume_key, limits)?;
-    commit_image(upload, volume, image)
+    commit_image(begin_with(repository, volume, limits)?, volume, image)
+}
+
+pub(crate) fn begin(repository: &Repository, volume: &str) -> Upload {
+    begin_with(repository, volume, UploadLimits::default()).unwrap()
+}
+
+pub(crate) fn begin_with(
+    repository: &Repository,
+    volume: &str,
+    limits: UploadLimits,
+) -> Result<Upload> {
+    let volume = VolumeKey(format!("host-1/{volume}"));
+    repository.begin_upload(&Domain("host-1".into()), &volume, limits)
 }
 
 pub(crate) fn commit_image(upload: Upload, name: &str, image: &[u8]) -> Result<Manifest> {
+    let root = store_image(&upload, image)?;
+    upload.commit(draft(name, root, image.len() as u64))
+}
+
+pub(crate) fn store_image(upload: &Upload, image: &[u8]) -> Result<ImageRoot> {
     let mut packer = upload.packer()?;
     let mut tree = upload.image_builder(image.len() as u64, BLOCK as u32)?;
     for block in image.chunks(BLOCK) {
@@ -77,15 +93,10 @@ pub(crate) fn commit_image(upload: Upload, name: &str, image: &[u8]) -> Result<M
         tree.push(if is_hole { Id::HOLE } else { packer.store_block(block)?.id })?;
     }
     packer.finish()?;
-    let root = tree.finish()?;
-    upload.commit(draft(name, root, image.len() as u64))
+    tree.finish()
 }
 
-pub(crate) fn draft(
-    name: &str,
-    image: thinmover_repository::ImageRoot,
-    read_bytes: u64,
-) -> ManifestDraft {
+pub(crate) fn draft(name: &str, image: ImageRoot, read_bytes: u64) -> ManifestDraft {
     let host = "host-1".to_owned();
     let source = Source { host, name: name.to_owned(), ..Source::default() };
     ManifestDraft {

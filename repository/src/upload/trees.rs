@@ -1,0 +1,55 @@
+//! The trees that an upload stores: of its image, and of its list of mapped chunks.
+
+use super::session::Upload;
+use crate::error::{Error, Result};
+use crate::id::Id;
+use crate::image::{BasedImage, ImageBuilder, ImageRoot};
+use crate::listing;
+use crate::mapped::{MappedListBuilder, MappedRoot};
+use crate::restore::Image;
+
+impl Upload {
+    /// Begins the tree of an image of `total_bytes` in blocks of `block_bytes`.
+    ///
+    /// # Errors
+    /// `InvalidInput` for sizes outside the format's bounds.
+    pub fn image_builder(&self, total_bytes: u64, block_bytes: u32) -> Result<ImageBuilder<'_>> {
+        let image = ImageRoot::new(Id::HOLE, total_bytes, block_bytes)?;
+        Ok(ImageBuilder::new(self.packer()?, image))
+    }
+
+    /// Begins the tree of an image of `total_bytes` that shares with another backup's all blocks
+    /// which are not given anew. The block size is the base's.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a base of another domain and for a size outside the format's bounds,
+    /// `BaseUnusable` if the base is no longer live or its root cannot be read.
+    pub fn based_image<'u>(&'u self, base: &'u Image, total_bytes: u64) -> Result<BasedImage<'u>> {
+        let location = base.location();
+        if location.domain != self.keys().id()
+            || base.keys().repository() != self.keys().repository()
+        {
+            return Err(Error::InvalidInput("the base is of another domain".to_owned()));
+        }
+        let base_id = location.session.to_string();
+        if !listing::is_live(self.store(), location)? {
+            let cause = Box::new(Error::BackupNotFound { id: base_id.clone() });
+            return Err(Error::BaseUnusable { base: base_id, cause });
+        }
+        BasedImage::new(base, base.root(), base_id, self.packer()?, total_bytes)
+    }
+
+    /// Begins the list of mapped chunks of a volume of `volume_bytes` in a pool whose chunks have
+    /// `chunk_bytes`. The volume is the image's: `commit` compares their sizes.
+    ///
+    /// # Errors
+    /// `InvalidInput` for sizes outside dm-thin's bounds.
+    pub fn mapped_list_builder(
+        &self,
+        chunk_bytes: u32,
+        volume_bytes: u64,
+    ) -> Result<MappedListBuilder<'_>> {
+        let list = MappedRoot::new(Id::HOLE, chunk_bytes, volume_bytes)?;
+        Ok(MappedListBuilder::new(self.packer()?, list))
+    }
+}
