@@ -40,12 +40,17 @@ impl ChunkListWriter {
 
     /// Adds a chunk, which comes after all that were added.
     pub(crate) fn push(&mut self, chunk: u64) -> io::Result<()> {
-        self.chunks += 1;
-        if self.run.is_empty() || chunk != self.run.end {
+        self.push_run(chunk..chunk + 1)
+    }
+
+    /// Adds chunks side by side, which come after all that were added.
+    fn push_run(&mut self, run: Range<u64>) -> io::Result<()> {
+        self.chunks += run.end - run.start;
+        if self.run.is_empty() || run.start != self.run.end {
             self.flush_run()?;
-            self.run = chunk..chunk;
+            self.run.start = run.start;
         }
-        self.run.end = chunk + 1;
+        self.run.end = run.end;
         Ok(())
     }
 
@@ -67,6 +72,19 @@ impl ChunkListWriter {
 }
 
 impl ChunkList {
+    /// The list of the chunks in `runs`, which ascend. A long one goes to a file in `folder`.
+    ///
+    /// # Errors
+    /// The first of `runs`, and when the list cannot be kept.
+    pub fn collect(
+        folder: &Path,
+        mut runs: impl Iterator<Item = io::Result<Range<u64>>>,
+    ) -> io::Result<Self> {
+        let mut writer = ChunkListWriter::new(folder);
+        runs.try_for_each(|run| writer.push_run(run?))?;
+        writer.finish()
+    }
+
     /// How many chunks it holds.
     pub fn chunks(&self) -> u64 {
         self.chunks

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use thinmover_lvm::{Lineage, Nonce};
+
 use crate::durable;
 
 /// The version of the file this build writes; a newer one is not read.
@@ -20,11 +22,24 @@ pub(super) struct LastBackup {
     pub(super) repository: String,
     /// The backup's id.
     pub(super) backup: String,
+    /// What the next backup can build on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) note: Option<Note>,
+}
+
+/// What makes a backup the base of the next one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Note {
+    /// Also in the volume's tag.
+    pub(super) nonce: Nonce,
+    /// Of the snapshot that the backup was made of.
+    pub(super) lineage: Lineage,
 }
 
 impl LastBackup {
-    pub(super) fn new(repository: String, backup: String) -> Self {
-        Self { version: VERSION, repository, backup }
+    pub(super) fn new(repository: String, backup: String, note: Option<Note>) -> Self {
+        Self { version: VERSION, repository, backup, note }
     }
 
     /// What is remembered of the volume with this identity; nothing when it cannot be read, since
@@ -61,8 +76,10 @@ mod tests {
     #[test]
     fn the_last_one_is_remembered_by_volume() {
         let state = tempfile::tempdir().unwrap();
-        let (first, second) =
-            (LastBackup::new("r".into(), "1".into()), LastBackup::new("r".into(), "2".into()));
+        let (first, second) = (
+            LastBackup::new("r".into(), "1".into(), None),
+            LastBackup::new("r".into(), "2".into(), None),
+        );
         for volume in ["uuid", "/var/lib/disk.img"] {
             assert_eq!(LastBackup::read(state.path(), volume), None);
             first.write(state.path(), volume).unwrap();
@@ -75,7 +92,7 @@ mod tests {
     #[test]
     fn only_the_last_one_is_forgotten() {
         let state = tempfile::tempdir().unwrap();
-        let last = LastBackup::new("r".into(), "2".into());
+        let last = LastBackup::new("r".into(), "2".into(), None);
         last.write(state.path(), "uuid").unwrap();
         LastBackup::forget(state.path(), "uuid", "1");
         assert_eq!(LastBackup::read(state.path(), "uuid"), Some(last));
@@ -86,7 +103,8 @@ mod tests {
     #[test]
     fn one_of_a_newer_version_is_not_read() {
         let state = tempfile::tempdir().unwrap();
-        let newer = LastBackup { version: VERSION + 1, ..LastBackup::new("r".into(), "1".into()) };
+        let newer =
+            LastBackup { version: VERSION + 1, ..LastBackup::new("r".into(), "1".into(), None) };
         newer.write(state.path(), "uuid").unwrap();
         assert_eq!(LastBackup::read(state.path(), "uuid"), None);
     }

@@ -14,7 +14,6 @@ mod last_backup;
 mod pool_watch;
 mod shared;
 mod snapshots;
-mod tier;
 mod upload;
 
 pub(crate) use choose::Latest;
@@ -24,4 +23,4 @@ pub(crate) use delete::delete_backup;
 pub(crate) use download::{DownloadReport, DownloadSpec, Which};
 pub(crate) use shared::{Engine, io_engine};
 pub(crate) use snapshots::Warned;
-pub(crate) use upload::{CopyMethod, UploadReport, UploadSpec};
+pub(crate) use upload::{CopyMethod, Parent, UploadReport, UploadSpec};

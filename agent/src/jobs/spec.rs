@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::job::Kind;
-use crate::engine::{CopyMethod, DownloadSpec, Latest, UploadSpec, Which};
+use crate::engine::{CopyMethod, DownloadSpec, Latest, Parent, UploadSpec, Which};
 use crate::failure::{Code, Failure, Result};
 
 /// `spec` of an upload.
@@ -117,7 +117,14 @@ impl Plan {
 impl Upload {
     pub(crate) fn plan(self) -> Result<Plan> {
         only("mode", self.mode.as_deref(), &["block"])?;
-        only("parent", self.parent.as_deref(), &["auto", "none"])?;
+        let parent = match self.parent.as_deref() {
+            None | Some("auto") => Parent::Auto,
+            Some("none") => Parent::None,
+            Some(id) => {
+                not_empty("parent", id)?;
+                Parent::Id(id.to_owned())
+            }
+        };
         if !self.hooks.is_empty() {
             return Err(invalid("hooks", "hooks are not supported yet, leave it empty"));
         }
@@ -131,6 +138,7 @@ impl Upload {
                 labels: self.labels,
                 ttl: self.ttl.as_deref().map(|ttl| duration("ttl", ttl)).transpose()?,
                 block_bytes: self.block_bytes,
+                parent,
             }),
         })
     }
@@ -245,7 +253,6 @@ mod tests {
             (Kind::Upload, json!({"source": {"volume": ""}}), "source.volume"),
             (Kind::Upload, json!({"source": source, "mode": "files"}), "mode"),
             (Kind::Upload, json!({"source": source, "copyMethod": "clone"}), "clone"),
-            (Kind::Upload, json!({"source": source, "parent": "abc"}), "parent"),
             (Kind::Upload, json!({"source": source, "ttl": "soon"}), "ttl"),
             (Kind::Upload, json!({"source": source, "ttl": "-1h"}), "ttl"),
             (Kind::Upload, json!({"source": source, "hooks": [{"name": "x"}]}), "hooks"),

@@ -1,7 +1,7 @@
 //! The data path: a volume's bytes into a repository, and back.
 //!
 //! ```text
-//! upload    ranges ─ reads ─ workers: hole? id, known?, compress, seal ─ packs
+//! upload    plan ─ reads ─ workers: hole? id, known?, compress, seal ─ packs
 //!                                  └─ ids, put back in order ─ image tree
 //! download  image tree ─ pack ranges ─ writers: open, verify, merge ─ aligned writes
 //! ```
@@ -15,11 +15,13 @@ mod cancel;
 mod download;
 mod hole;
 mod limits;
+mod plan;
 mod progress;
-mod ranges;
+pub(crate) mod ranges;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod upload;
 mod writer;
 
@@ -27,8 +29,8 @@ pub(crate) use cancel::{Cancel, Canceled};
 pub(crate) use download::{Download, download};
 pub(crate) use hole::is_hole;
 pub(crate) use limits::{DataPath, Limits, TooLittleMemory};
+pub(crate) use plan::{Part, Planned, planned_bytes};
 pub(crate) use progress::Progress;
-pub(crate) use ranges::planned_bytes;
 pub(crate) use scan::{is_blank, scan};
 pub(crate) use upload::{Input, upload};
 
@@ -41,7 +43,7 @@ pub(crate) enum StreamError {
     #[error("cannot read {length} bytes at offset {offset} of the source")]
     Read { offset: u64, length: usize, source: std::io::Error },
     #[error("cannot tell which ranges of the source are to be read")]
-    Extents(#[source] std::io::Error),
+    Plan(#[source] std::io::Error),
     #[error("cannot write {length} bytes at offset {offset} of the target")]
     Write { offset: u64, length: usize, source: std::io::Error },
     #[error("cannot restore {length} bytes at offset {offset} of the volume")]

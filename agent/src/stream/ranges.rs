@@ -1,72 +1,103 @@
-//! What of a source is read, in which pieces.
+//! Ranges of a source, in bytes: sets of them, ascending and disjoint, that are too long to hold and
+//! so pass by once. An error in one passes through and is the end of what is made of it.
 
 use std::io;
+use std::iter::{self, Peekable};
 use std::ops::Range;
 
-/// A piece of the source: `length` bytes at `offset`, a whole number of image blocks but for the
-/// source's tail. `sequence` counts the pieces from 0.
+/// A range of a source, or what keeps it from being known.
+pub(crate) type Item = io::Result<Range<u64>>;
+
+/// Which of two sets a range is in; never neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
-    pub(super) sequence: u64,
-    pub(super) offset: u64,
-    pub(super) length: usize,
+pub(crate) struct Within {
+    pub(crate) first: bool,
+    pub(crate) second: bool,
 }
 
-/// How many bytes an upload of these extents reads; see [`pieces`].
-///
-/// # Errors
-/// When an extent cannot be had.
-pub(crate) fn planned_bytes(
-    extents: impl Iterator<Item = io::Result<Range<u64>>>,
-    size_bytes: u64,
-    block_bytes: u32,
-) -> io::Result<u64> {
-    blocks(extents, size_bytes, u64::from(block_bytes))
-        .try_fold(0, |sum, range| range.map(|range| sum + (range.end - range.start)))
-}
-
-/// Cuts `extents` (in bytes, ascending, disjoint) of a source into pieces of at most `piece_bytes`,
-/// which is a multiple of `block_bytes`: every image block that an extent touches is in one piece,
-/// whole, and no other is. What lies beyond the source's end is left out.
-pub(super) fn pieces(
-    extents: impl Iterator<Item = io::Result<Range<u64>>>,
-    size_bytes: u64,
-    block_bytes: usize,
-    piece_bytes: usize,
-) -> impl Iterator<Item = io::Result<Piece>> {
-    let mut ranges = blocks(extents, size_bytes, block_bytes as u64);
-    let (mut left, mut sequence) = (0..0, 0);
-    std::iter::from_fn(move || {
-        if left.is_empty() {
-            left = match ranges.next()? {
-                Ok(range) => range,
-                Err(error) => return Some(Err(error)),
-            };
-        }
-        let length = usize::try_from(left.end - left.start).unwrap_or(usize::MAX).min(piece_bytes);
-        let piece = Piece { sequence, offset: left.start, length };
-        left.start += length as u64;
-        sequence += 1;
-        Some(Ok(piece))
+/// The ranges of `first` and `second`, cut where one of them begins or ends.
+pub(crate) fn overlay(
+    first: impl Iterator<Item = Item>,
+    second: impl Iterator<Item = Item>,
+) -> impl Iterator<Item = io::Result<(Range<u64>, Within)>> {
+    let (mut first, mut second) = (first.peekable(), second.peekable());
+    let mut at = 0;
+    iter::from_fn(move || {
+        let (one, other) = match (rest(&mut first, at), rest(&mut second, at)) {
+            (Err(error), _) | (_, Err(error)) => return Some(Err(error)),
+            (Ok(None), Ok(None)) => return None,
+            (Ok(one), Ok(other)) => (one, other),
+        };
+        let starts = [&one, &other].into_iter().flatten().map(|range| range.start);
+        let start = starts.min().unwrap_or(at);
+        let covers = |range: &Option<Range<u64>>| range.as_ref().is_some_and(|r| r.start == start);
+        let within = Within { first: covers(&one), second: covers(&other) };
+        let borders = [&one, &other].into_iter().flatten().flat_map(|r| [r.start, r.end]);
+        let end = borders.filter(|&border| border > start).min().unwrap_or(start);
+        at = end;
+        Some(Ok((start..end, within)))
     })
 }
 
-/// The extents rounded out to image blocks, and what touches joined.
-fn blocks(
-    mut extents: impl Iterator<Item = io::Result<Range<u64>>>,
+/// What is left from `at` on of the next range that does not end before.
+fn rest<I: Iterator<Item = Item>>(
+    ranges: &mut Peekable<I>,
+    at: u64,
+) -> io::Result<Option<Range<u64>>> {
+    loop {
+        match ranges.peek() {
+            None => return Ok(None),
+            Some(Ok(range)) if range.end > at => {
+                return Ok(Some(range.start.max(at)..range.end));
+            }
+            Some(_) => {
+                // Past, or an error, which is only had by taking it.
+                if let Some(passed) = ranges.next() {
+                    passed?;
+                }
+            }
+        }
+    }
+}
+
+/// What is in either set.
+pub(crate) fn union(
+    first: impl Iterator<Item = Item>,
+    second: impl Iterator<Item = Item>,
+) -> impl Iterator<Item = Item> {
+    overlay(first, second).map(|part| part.map(|(range, _)| range))
+}
+
+/// What is in `first` and not in `second`.
+pub(crate) fn difference(
+    first: impl Iterator<Item = Item>,
+    second: impl Iterator<Item = Item>,
+) -> impl Iterator<Item = Item> {
+    overlay(first, second).filter_map(|part| match part {
+        Ok((range, Within { first: true, second: false })) => Some(Ok(range)),
+        Ok(_) => None,
+        Err(error) => Some(Err(error)),
+    })
+}
+
+/// The ranges rounded out to image blocks of a source of `size_bytes`, and what touches joined. What
+/// lies beyond the source's end is left out.
+pub(crate) fn rounded(
+    mut ranges: impl Iterator<Item = Item>,
     size_bytes: u64,
-    block_bytes: u64,
-) -> impl Iterator<Item = io::Result<Range<u64>>> {
+    block_bytes: u32,
+) -> impl Iterator<Item = Item> {
+    let block_bytes = u64::from(block_bytes);
     let mut pending: Option<Range<u64>> = None;
     let mut failed = None;
-    std::iter::from_fn(move || {
+    iter::from_fn(move || {
         loop {
             if let Some(error) = failed.take() {
                 return Some(Err(error));
             }
-            let extent = match extents.next() {
+            let range = match ranges.next() {
                 None => return pending.take().map(Ok),
-                Some(Ok(extent)) => extent,
+                Some(Ok(range)) => range,
                 Some(Err(error)) => {
                     failed = Some(error);
                     if let Some(range) = pending.take() {
@@ -75,11 +106,11 @@ fn blocks(
                     continue;
                 }
             };
-            let start = extent.start / block_bytes * block_bytes;
-            let end = extent.end.div_ceil(block_bytes).saturating_mul(block_bytes).min(size_bytes);
+            let start = range.start / block_bytes * block_bytes;
+            let end = range.end.div_ceil(block_bytes).saturating_mul(block_bytes).min(size_bytes);
             match &mut pending {
-                _ if start >= end => {}
-                Some(range) if start <= range.end => range.end = range.end.max(end),
+                _ if range.start >= end => {}
+                Some(pending) if start <= pending.end => pending.end = pending.end.max(end),
                 _ => {
                     if let Some(range) = pending.replace(start..end) {
                         return Some(Ok(range));
@@ -95,61 +126,78 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const BLOCK: usize = 4096;
+    const BLOCK: u32 = 4096;
 
-    fn cut(extents: &[Range<u64>], size_bytes: u64) -> Vec<Piece> {
-        let extents = extents.iter().cloned().map(Ok);
-        pieces(extents, size_bytes, BLOCK, 4 * BLOCK).map(Result::unwrap).collect()
+    fn ranges(cuts: impl IntoIterator<Item = u64>) -> Vec<Range<u64>> {
+        let cuts: Vec<u64> = cuts.into_iter().collect();
+        cuts.chunks_exact(2).map(|pair| pair[0]..pair[1]).collect()
+    }
+
+    fn items(ranges: &[Range<u64>]) -> impl Iterator<Item = Item> + use<> {
+        let ranges: Vec<_> = ranges.iter().cloned().map(Ok).collect();
+        ranges.into_iter()
+    }
+
+    fn some_ranges(up_to: u64) -> impl Strategy<Value = Vec<Range<u64>>> {
+        prop::collection::btree_set(0..up_to, 0..20).prop_map(ranges)
+    }
+
+    fn holds(ranges: &[Range<u64>], at: u64) -> bool {
+        ranges.iter().any(|range| range.contains(&at))
+    }
+
+    fn ascend(ranges: &[Range<u64>]) -> bool {
+        ranges.iter().all(|range| range.start < range.end)
+            && ranges.windows(2).all(|pair| pair[0].end <= pair[1].start)
+    }
+
+    fn taken(ranges: impl Iterator<Item = Item>) -> Vec<Range<u64>> {
+        ranges.map(Result::unwrap).collect()
     }
 
     #[test]
-    fn pieces_of_a_whole_source_cover_it_once_and_in_order() {
-        for size in [0, 1, 4096, 8191, 8192, 70_000] {
-            let mut at = 0;
-            for (piece, sequence) in cut(&[0..size], size).into_iter().zip(0..) {
-                assert_eq!((piece.sequence, piece.offset), (sequence, at));
-                assert!(piece.length > 0 && piece.length <= 4 * BLOCK);
-                at += piece.length as u64;
-            }
-            assert_eq!(at, size);
-        }
-    }
-
-    #[test]
-    fn an_extent_that_cannot_be_had_is_an_error_after_those_before_it() {
-        let lost = || Err(io::ErrorKind::UnexpectedEof.into());
-        let extents = [Ok(0..1), lost(), Ok(40_000..40_001)];
-        let mut pieces = pieces(extents.into_iter(), 1 << 20, BLOCK, BLOCK);
-        assert_eq!(pieces.next().unwrap().unwrap().offset, 0);
-        assert!(pieces.next().unwrap().is_err());
+    fn an_error_passes_through() {
+        let some = || std::iter::once(Ok(2..9));
+        let lost = || [Ok(0..5), Err(io::ErrorKind::UnexpectedEof.into())].into_iter();
+        let fails = |mut made: Box<dyn Iterator<Item = Item>>| made.any(|item| item.is_err());
+        assert!(fails(Box::new(union(lost(), some()))));
+        assert!(fails(Box::new(union(some(), lost()))));
+        assert!(fails(Box::new(difference(some(), lost()))));
+        let mut rounded = rounded(lost(), 1 << 20, BLOCK);
+        assert_eq!(rounded.next().unwrap().unwrap(), 0..4096);
+        assert!(rounded.next().unwrap().is_err());
     }
 
     proptest! {
         #[test]
-        fn every_block_that_an_extent_touches_is_in_one_piece_and_no_other_is(
-            cuts in prop::collection::btree_set(0_u64..300_000, 0..20),
-            size in 0_u64..300_000,
+        fn sets_are_what_a_byte_by_byte_look_says(
+            first in some_ranges(200), second in some_ranges(200),
         ) {
-            let cuts: Vec<u64> = cuts.into_iter().collect();
-            let extents: Vec<_> = cuts.chunks_exact(2).map(|pair| pair[0]..pair[1]).collect();
-            let mut read = vec![0_u8; usize::try_from(size).unwrap()];
-            let mut planned = 0;
-            for piece in cut(&extents, size) {
-                prop_assert!(piece.offset.is_multiple_of(BLOCK as u64));
-                let start = usize::try_from(piece.offset).unwrap();
-                read[start..start + piece.length].iter_mut().for_each(|count| *count += 1);
-                planned += piece.length as u64;
+            let both = taken(union(items(&first), items(&second)));
+            let left = taken(difference(items(&first), items(&second)));
+            prop_assert!(ascend(&both) && ascend(&left));
+            for at in 0..200 {
+                let (one, other) = (holds(&first, at), holds(&second, at));
+                prop_assert_eq!(holds(&both, at), one || other, "{}", at);
+                prop_assert_eq!(holds(&left, at), one && !other, "{}", at);
             }
-            let touched = |block: u64| {
-                let block = block * BLOCK as u64..(block + 1) * BLOCK as u64;
-                extents.iter().any(|extent| extent.start < block.end && block.start < extent.end)
-            };
-            for (offset, &count) in (0..).zip(&read) {
-                prop_assert_eq!(count, u8::from(touched(offset / BLOCK as u64)), "{}", offset);
+        }
+
+        #[test]
+        fn every_block_that_a_range_touches_is_in_the_rounded_set_and_no_other_is(
+            ranges in some_ranges(300_000), size in 0_u64..300_000,
+        ) {
+            let made = taken(rounded(items(&ranges), size, BLOCK));
+            prop_assert!(ascend(&made));
+            prop_assert!(made.windows(2).all(|pair| pair[0].end < pair[1].start));
+            for block in 0..size.div_ceil(u64::from(BLOCK)) {
+                let block = block * u64::from(BLOCK)..((block + 1) * u64::from(BLOCK)).min(size);
+                let touched = |r: &Range<u64>| r.start < block.end && block.start < r.end;
+                let is_touched = ranges.iter().any(touched);
+                let whole = made.iter().any(|r| r.start <= block.start && block.end <= r.end);
+                prop_assert_eq!(whole, is_touched, "{:?}", block);
+                prop_assert_eq!(made.iter().any(touched), is_touched, "{:?}", block);
             }
-            let extents = extents.into_iter().map(Ok);
-            let expected = planned_bytes(extents, size, u32::try_from(BLOCK).unwrap()).unwrap();
-            prop_assert_eq!(planned, expected);
         }
     }
 }

@@ -13,7 +13,8 @@ use thinmover_repository::{
     Repository, Source, Upload, UploadLimits, VolumeKey, open_store,
 };
 
-use super::{Cancel, Canceled, Download, Input, Limits, Progress, StreamError};
+use super::ranges::rounded;
+use super::{Cancel, Canceled, Download, Input, Limits, Part, Progress, StreamError};
 use crate::stream::upload::Uploaded;
 
 const BLOCK_BYTES: u32 = 64 << 10;
@@ -171,13 +172,13 @@ fn the_image_does_not_depend_on_the_engine() {
 }
 
 #[test]
-fn what_no_extent_touches_is_a_hole_and_is_not_read() {
+fn what_the_plan_leaves_out_is_a_hole_and_is_not_read() {
     const BLOCK: u64 = BLOCK_BYTES as u64;
     let world = World::new();
     let size = 40 * BLOCK + 100;
     for extents in [
         vec![],
-        vec![0..1],
+        Vec::from_iter([(0..1)]),
         vec![3 * BLOCK - 1..3 * BLOCK + 1, 5 * BLOCK..9 * BLOCK],
         vec![BLOCK..2 * BLOCK, 39 * BLOCK..size],
     ] {
@@ -198,7 +199,9 @@ fn what_no_extent_touches_is_a_hole_and_is_not_read() {
         let source = open(&IoEngine::default(), world.file("source", &bytes));
         let whole = open(&IoEngine::default(), world.file("expected", &expected));
         let (progress, cancel) = (Progress::default(), Cancel::default());
-        let input = Input { file: &source, extents: Box::new(extents.clone().into_iter().map(Ok)) };
+        let rounded = rounded(extents.clone().into_iter().map(Ok), size, BLOCK_BYTES);
+        let plan = Box::new(rounded.map(|range| range.map(|range| (range, Part::Read))));
+        let input = Input { file: &source, plan, base: None };
         let session = world.begin();
         let stored =
             super::upload(input, BLOCK_BYTES, &session, &LIMITS, &progress, &cancel).unwrap();
@@ -210,15 +213,35 @@ fn what_no_extent_touches_is_a_hole_and_is_not_read() {
 }
 
 #[test]
-fn extents_that_cannot_be_had_end_the_upload() {
+fn what_the_plan_leaves_out_is_what_the_base_has() {
+    const BLOCK: u64 = BLOCK_BYTES as u64;
+    let (world, engine, cancel) = (World::new(), IoEngine::default(), Cancel::default());
+    let before = content(5, 40 * BLOCK_BYTES as usize);
+    let base = world.back_up(&engine, &before);
+    let base = world.repository.image(&base, ReadLimits::default()).unwrap();
+    let mut after = before;
+    after[3 * BLOCK_BYTES as usize..5 * BLOCK_BYTES as usize].fill(9);
+    after[20 * BLOCK_BYTES as usize..31 * BLOCK_BYTES as usize].fill(0);
+    let source = open(&engine, world.file("source", &after));
+    let plan = [(3 * BLOCK..5 * BLOCK, Part::Read), (20 * BLOCK..31 * BLOCK, Part::Hole)];
+    let plan = Box::new(plan.into_iter().map(Ok));
+    let input = Input { file: &source, plan, base: Some(&base) };
+    let (session, progress) = (world.begin(), Progress::default());
+    let stored = super::upload(input, BLOCK_BYTES, &session, &LIMITS, &progress, &cancel).unwrap();
+    assert_eq!(stored.image, upload(&source, &session, &cancel).unwrap().image);
+    assert_eq!(stored.read_bytes, 2 * BLOCK);
+}
+
+#[test]
+fn a_plan_that_cannot_be_had_ends_the_upload() {
     let world = World::new();
     let source = open(&IoEngine::default(), world.file("source", &vec![7; 1 << 20]));
-    let extents = [Ok(0..10), Err(std::io::ErrorKind::UnexpectedEof.into())];
-    let input = Input { file: &source, extents: Box::new(extents.into_iter()) };
+    let plan = [Ok((0..65536, Part::Read)), Err(std::io::ErrorKind::UnexpectedEof.into())];
+    let input = Input { file: &source, plan: Box::new(plan.into_iter()), base: None };
     let (progress, cancel) = (Progress::default(), Cancel::default());
     let error =
         super::upload(input, BLOCK_BYTES, &world.begin(), &LIMITS, &progress, &cancel).unwrap_err();
-    assert!(matches!(error, StreamError::Extents(_)), "{error}");
+    assert!(matches!(error, StreamError::Plan(_)), "{error}");
 }
 
 #[test]

@@ -2,15 +2,15 @@
 //! blocks and stored by a fixed set of workers, and their ids put back in order into the image tree.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::time::Duration;
 use std::{io, iter, thread};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use thinmover_io::{BufferPool, Completion, IoFile, Request};
-use thinmover_repository::{Id, ImageBuilder, ImageRoot, Upload};
+use thinmover_repository::{Id, Image, ImageRoot, Upload};
 
-use super::ranges::{Piece, pieces};
+use super::plan::{Part, Piece, Planned, pieces};
+use super::tree::Tree;
 use super::{Cancel, Limits, Progress, StreamError, is_hole};
 
 /// How long a stage that waits does so before it looks whether the job was canceled.
@@ -28,15 +28,17 @@ pub(crate) struct Uploaded {
 /// What is to be stored.
 pub(crate) struct Input<'a> {
     pub(crate) file: &'a IoFile,
-    /// The ranges of it that may be anything but zeroes, in bytes, ascending and disjoint: all
-    /// other image blocks become holes without being read.
-    pub(crate) extents: Box<dyn Iterator<Item = io::Result<Range<u64>>> + Send + 'a>,
+    /// What becomes of which range of it, ascending and disjoint.
+    pub(crate) plan: Box<dyn Iterator<Item = Planned> + Send + 'a>,
+    /// The image that has what the plan leaves out; without one that is holes.
+    pub(crate) base: Option<&'a Image>,
 }
 
 impl<'a> Input<'a> {
     /// All of `file`.
     pub(crate) fn whole(file: &'a IoFile) -> Self {
-        Self { file, extents: Box::new(iter::once(Ok(0..file.size_bytes()))) }
+        let all = Ok((0..file.size_bytes(), Part::Read));
+        Self { file, plan: Box::new(iter::once(all)), base: None }
     }
 }
 
@@ -44,8 +46,9 @@ impl<'a> Input<'a> {
 struct StoredPiece {
     sequence: u64,
     offset: u64,
-    length: usize,
-    ids: Vec<Id>,
+    length: u64,
+    /// `None` for holes.
+    ids: Option<Vec<Id>>,
 }
 
 type Report = Result<StoredPiece, StreamError>;
@@ -63,9 +66,9 @@ pub(crate) fn upload(
     progress: &Progress,
     cancel: &Cancel,
 ) -> Result<Uploaded, StreamError> {
-    let Input { file, extents } = input;
+    let Input { file, plan, base } = input;
     let size_bytes = file.size_bytes();
-    let builder = upload.image_builder(size_bytes, block_bytes)?;
+    let tree = Tree::begin(upload, base, size_bytes, block_bytes)?;
     let block_bytes = block_bytes as usize;
     let piece_bytes = limits.buffer_bytes.max(block_bytes);
     let pool = BufferPool::new(limits.buffers, piece_bytes);
@@ -82,10 +85,11 @@ pub(crate) fn upload(
     let (reports, reported) = bounded(ahead);
 
     thread::scope(|scope| {
-        let plan = pieces(extents, size_bytes, block_bytes, piece_bytes);
+        let plan = pieces(plan, piece_bytes);
         let failed = reports.clone();
+        let done = reports.clone();
         let reader = scope.spawn(move || {
-            read(file, plan, &pool, &permits, &to_workers, cancel)
+            read(file, plan, &pool, &permits, &to_workers, &done, cancel)
                 .map_err(|error| drop(failed.send(Err(error))))
         });
         for _ in 0..limits.workers {
@@ -100,14 +104,13 @@ pub(crate) fn upload(
         }
         // The stages end when the channels do: keep no end of one that belongs to a thread.
         drop((work, reports));
-        let assembled = assemble(builder, block_bytes, reported, permit_back, progress)?;
+        let assembled = assemble(tree, block_bytes, reported, permit_back, progress)?;
         // All stages have ended without an error; what was planned must be there.
         if reader.join().ok().and_then(Result::ok) != Some(assembled.pieces) {
             return Err(StreamError::Lost);
         }
-        let Assembled { mut builder, blocks, read_bytes, .. } = assembled;
-        builder.push_holes(size_bytes.div_ceil(block_bytes as u64) - blocks)?;
-        Ok(Uploaded { image: builder.finish()?, read_bytes })
+        let Assembled { tree, read_bytes, .. } = assembled;
+        Ok(Uploaded { image: tree.finish()?, read_bytes })
     })
 }
 
@@ -118,6 +121,7 @@ fn read(
     pool: &BufferPool,
     permits: &Receiver<()>,
     to_workers: &Sender<Completion>,
+    done: &Sender<Report>,
     cancel: &Cancel,
 ) -> Result<u64, StreamError> {
     let mut count = 0;
@@ -129,10 +133,19 @@ fn read(
             Err(RecvTimeoutError::Disconnected) => break,
         }
         let Some(piece) = pieces.next() else { break };
-        let Piece { sequence, offset, length } = piece.map_err(StreamError::Extents)?;
-        let request = Request { tag: sequence, offset, length, buffer: pool.take() };
-        source.read(request, to_workers);
+        let Piece { sequence, offset, length, part } = piece.map_err(StreamError::Plan)?;
         count += 1;
+        match part {
+            Part::Hole => {
+                // Fails only once the job has, and then the next permit does not come.
+                let _ = done.send(Ok(StoredPiece { sequence, offset, length, ids: None }));
+            }
+            Part::Read => {
+                let buffer = pool.take();
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                source.read(Request { tag: sequence, offset, length, buffer }, to_workers);
+            }
+        }
     }
     Ok(count)
 }
@@ -152,7 +165,10 @@ fn store(
             ids.push(if is_hole(block) { Id::HOLE } else { packer.store_block(block)?.id });
         }
         drop(buffer);
-        if reports.send(Ok(StoredPiece { sequence, offset, length, ids })).is_err() {
+        if reports
+            .send(Ok(StoredPiece { sequence, offset, length: length as u64, ids: Some(ids) }))
+            .is_err()
+        {
             return Ok(());
         }
     }
@@ -172,35 +188,39 @@ impl Drop for TellOfPanic<'_> {
 
 /// What has been put in order.
 struct Assembled<'u> {
-    builder: ImageBuilder<'u>,
+    tree: Tree<'u>,
     pieces: u64,
-    /// Image blocks in the tree so far.
-    blocks: u64,
     read_bytes: u64,
 }
 
-/// Takes the pieces in whatever order they come and appends them to the image tree in theirs.
+/// Takes the pieces in whatever order they come and puts them into the image tree in theirs.
 /// It owns its ends of the channels: when it returns early they close, and with them every stage.
 fn assemble<'u>(
-    builder: ImageBuilder<'u>,
+    tree: Tree<'u>,
     block_bytes: usize,
     reported: Receiver<Report>,
     permit_back: Sender<()>,
     progress: &Progress,
 ) -> Result<Assembled<'u>, StreamError> {
     let mut early = BTreeMap::new();
-    let mut done = Assembled { builder, pieces: 0, blocks: 0, read_bytes: 0 };
+    let mut done = Assembled { tree, pieces: 0, read_bytes: 0 };
     for report in reported {
         let report = report?;
         early.insert(report.sequence, report);
         while let Some(StoredPiece { offset, length, ids, .. }) = early.remove(&done.pieces) {
             let first_block = offset / block_bytes as u64;
-            done.builder.push_holes(first_block - done.blocks)?;
-            done.blocks = first_block + ids.len() as u64;
-            ids.into_iter().try_for_each(|id| done.builder.push(id))?;
+            match ids {
+                Some(ids) => {
+                    done.tree.put(first_block, &ids)?;
+                    done.read_bytes += length;
+                    progress.add_done_bytes(length);
+                }
+                None => {
+                    let blocks = length.div_ceil(block_bytes as u64);
+                    done.tree.put_holes(first_block..first_block + blocks)?;
+                }
+            }
             done.pieces += 1;
-            done.read_bytes += length as u64;
-            progress.add_done_bytes(length as u64);
             let _ = permit_back.try_send(());
         }
     }

@@ -53,7 +53,7 @@ impl Nonce {
     }
 
     /// A new one from the kernel's random numbers.
-    pub(crate) fn random() -> std::io::Result<Self> {
+    pub fn random() -> std::io::Result<Self> {
         use std::io::Read;
         let mut bytes = [0; 16];
         std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;

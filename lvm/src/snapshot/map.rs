@@ -1,8 +1,6 @@
 //! Which chunks of a snapshot there are, by the pool's own metadata: the rest of it reads as zeroes and
 //! need not be read.
 
-use std::io;
-use std::ops::Range;
 use std::path::Path;
 
 use super::Snapshot;
@@ -24,7 +22,7 @@ const CHUNKS_A_STEP: u64 = 1 << 16;
 #[derive(Debug)]
 pub struct ThinMap {
     /// Size of the snapshot.
-    volume: Bytes,
+    pub volume: Bytes,
     /// Size of a chunk: 64 KiB to 1 GiB, a multiple of 64 KiB and not always a power of two.
     pub chunk: Bytes,
     /// Those of them that lie in the volume, the last one perhaps in part.
@@ -63,19 +61,6 @@ impl From<LvmError> for MapUnknown {
             LvmError::Interrupted => Self::Interrupted,
             error => Self::Unreadable(error),
         }
-    }
-}
-
-impl ThinMap {
-    /// The ranges of the volume that are mapped, in bytes, in ascending order: not empty, and not
-    /// touching each other.
-    ///
-    /// # Errors
-    /// When the list cannot be read back, here or as the last item.
-    pub fn extents(&mut self) -> io::Result<impl Iterator<Item = io::Result<Range<u64>>> + '_> {
-        let (chunk, end) = (self.chunk.0, self.volume.0);
-        let runs = self.mapped.runs()?;
-        Ok(runs.map(move |run| run.map(|run| run.start * chunk..(run.end * chunk).min(end))))
     }
 }
 
@@ -275,14 +260,14 @@ mod tests {
     }
 
     #[test]
-    fn extents_end_with_the_volume() {
+    fn what_lies_beyond_the_volume_is_left_out() {
         let volume = volume(&[(0, 0), (1, 4), (3, 0), (4, 1), (5, 1), (900, 2)]);
         let mut map = map_of(&volume, 6, 4 * CHUNK + 4096).unwrap();
         assert_eq!(map.mapped.chunks(), 4);
-        let extents: Vec<_> = map.extents().unwrap().map(Result::unwrap).collect();
-        assert_eq!(extents, [0..2 * CHUNK, 3 * CHUNK..4 * CHUNK + 4096]);
+        let runs: Vec<_> = map.mapped.runs().unwrap().map(Result::unwrap).collect();
+        assert_eq!(runs, [0..2, 3..5]);
         let mut empty = map_of(&Volume::new(), 0, CHUNK).unwrap();
-        assert_eq!(empty.extents().unwrap().count(), 0);
+        assert_eq!(empty.mapped.runs().unwrap().count(), 0);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod based;
 mod blobs;
 mod builder;
 mod diff;
+mod lookup;
 mod node;
 mod root;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub use based::BasedImage;
 pub(crate) use blobs::{BlobSink, BlobSource, TreeKind};
 pub use builder::ImageBuilder;
 pub use diff::{ChangedBlock, ImageDiff};
+pub(crate) use lookup::block_ids;
 pub use root::{BLOCK_BYTES_DEFAULT, ImageRoot, check_block_bytes};
 #[cfg(test)]
 pub(crate) use tests::MemoryBlobs;

@@ -9,7 +9,7 @@ use crate::container::BlobOpener;
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
 use crate::id::{BlobKind, Id};
-use crate::image::{BlobSource, ImageDiff, ImageRoot, ImageWalk, Window};
+use crate::image::{BlobSource, ImageDiff, ImageRoot, ImageWalk, Window, block_ids};
 use crate::manifest::Manifest;
 use crate::mapped::{MappedChunks, MappedRoot};
 use crate::names::BackupLocation;
@@ -63,6 +63,24 @@ impl Image {
     /// Begins to read the ids of its blocks, in order.
     pub fn walk(&self) -> ImageWalk<'_> {
         ImageWalk::new(self, self.root)
+    }
+
+    /// The id of a block with these bytes, [`Id::HOLE`] for zeroes.
+    pub fn block_id(&self, plain: &[u8]) -> Id {
+        if plain.iter().all(|&byte| byte == 0) {
+            Id::HOLE
+        } else {
+            self.keys.blob_id(BlobKind::Data, plain)
+        }
+    }
+
+    /// The ids of some of its blocks, whose numbers ascend, in their order.
+    ///
+    /// # Errors
+    /// `InvalidInput` for blocks that do not ascend or are not its own, and what reading a node can
+    /// meet.
+    pub fn block_ids(&self, blocks: &[u64]) -> Result<Vec<Id>> {
+        block_ids(self, self.root, blocks)
     }
 
     /// Begins to compare with another image of the same domain and block size: what must change in

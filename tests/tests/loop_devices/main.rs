@@ -14,6 +14,7 @@ mod allocated;
 mod crash;
 mod engines;
 mod fixtures;
+mod incremental;
 mod job;
 mod job_kills;
 mod job_refusals;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
             fixtures::trials(),
             main_job::trials(),
             allocated::trials(),
+            incremental::trials(),
             job_refusals::trials(),
             lvm_guards::trials(),
             lvm_kills::trials(),

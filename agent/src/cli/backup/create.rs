@@ -36,8 +36,8 @@ pub(in crate::cli) struct Args {
     /// Size of an image block, 64KiB to 8MiB; what changes within one is stored as one
     #[arg(long, value_name = "SIZE")]
     block_size: Option<Size>,
-    /// What to compare with: the last backup where that can be trusted, or nothing
-    #[arg(long, value_name = "auto|none")]
+    /// What to take unchanged blocks from: the last backup where that can be trusted, or nothing
+    #[arg(long, value_name = "auto|none|ID")]
     parent: Option<String>,
     /// Hand the job to the agent and return its id at once
     #[arg(long)]

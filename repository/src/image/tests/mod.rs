@@ -2,6 +2,7 @@
 
 mod based;
 mod diff;
+mod lookup;
 mod memory;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,12 @@
 //! An upload: what is read, and what is kept of it in the repository.
+//!
+//! [`base`] says what it may build on, [`plan`] what is read of a snapshot, [`spot_check`] is a net
+//! under both, and [`tier`] has the words for what came of it.
+
+mod base;
+mod plan;
+mod spot_check;
+mod tier;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,10 +15,10 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use thinmover_io::{DirectFile, IoFile};
-use thinmover_lvm::{MapUnknown, Purpose, Snapshot, ThinMap, Volume, direct};
+use thinmover_lvm::{Lineage, MapUnknown, Purpose, Snapshot, ThinMap, Volume, direct};
 use thinmover_repository::{
-    BLOCK_BYTES_DEFAULT, Domain, ManifestDraft, Repository, Source, UploadLimits, VolumeKey,
-    check_block_bytes,
+    BLOCK_BYTES_DEFAULT, Domain, Error as RepositoryError, Image, Manifest, ManifestDraft,
+    MappedRoot, Repository, Source, Upload as Session, UploadLimits, VolumeKey, check_block_bytes,
 };
 use uuid::Uuid;
 
@@ -18,9 +26,13 @@ use super::context::{Context, Milestone};
 use super::last_backup::LastBackup;
 use super::pool_watch::PoolWatch;
 use super::shared::{Engine, Found, FoundVolume, lock_file};
-use super::tier::{Reason, Tier};
 use crate::failure::{Code, Failure, Result, chain};
 use crate::stream::{self, Input, Limits, StreamError, planned_bytes};
+use base::{Base, Last, is_of_the_base};
+use plan::{Contradiction, ReadPlan};
+use spot_check::{Difference, SpotCheckError, spot_check};
+pub(crate) use tier::Parent;
+use tier::{Reason, Tier};
 
 /// What is asked of an upload.
 #[derive(Clone, Debug)]
@@ -33,6 +45,7 @@ pub(crate) struct UploadSpec {
     pub(crate) ttl: Option<SignedDuration>,
     /// Size of an image block in bytes.
     pub(crate) block_bytes: Option<u64>,
+    pub(crate) parent: Parent,
 }
 
 /// What is read.
@@ -73,13 +86,19 @@ pub(crate) struct UploadReport {
 }
 
 /// What is read, and what the backup says of it.
-struct Opened {
+struct Opened<'a> {
     file: IoFile,
     source: Source,
     /// When its content is from.
     taken_at: Timestamp,
-    /// Which of it there is; `None` where all of it must be read.
-    map: Option<ThinMap>,
+    /// Which of it is read; `None` where it is all.
+    plan: Option<ReadPlan>,
+    /// The image that has what the plan leaves out, if the plan says so.
+    base: Option<Image>,
+    /// Of the snapshot that is read, for the next upload, and its volume.
+    lineage: Option<(&'a Volume, Lineage)>,
+    /// What this host remembers of the last backup, as far as the repository still has that.
+    previous: Option<Manifest>,
     reason: Reason,
     frozen: Duration,
     warnings: Vec<String>,
@@ -156,6 +175,8 @@ impl Upload<'_> {
             let message = format!("{volume} is no thin volume; no thin snapshot of it can be made");
             Failure::new(Code::Unsuitable, message)
         })?;
+        let last = self.last(volume.uuid.as_str(), &mut warnings)?;
+        let base = self.base(&volume, &last, &mut warnings)?;
         let limits = self.engine.settings.pool_limits;
         self.context.progress.set_phase("making a snapshot");
         let purpose = Purpose::Job { id: self.context.id.clone() };
@@ -165,7 +186,7 @@ impl Upload<'_> {
         // Between here and `remove` nothing may return early, so that a snapshot which cannot be
         // removed is told of.
         let watch = PoolWatch::start(lvm, &pool, limits, &self.context.cancel);
-        let report = self.read_snapshot(&mut snapshot, &volume, taken_at);
+        let report = self.read_snapshot(&mut snapshot, &volume, taken_at, base, last.manifest);
         drop(watch);
         self.context.progress.set_phase("removing the snapshot");
         let name = format!("{}/{}", volume.vg, snapshot.name());
@@ -196,20 +217,19 @@ impl Upload<'_> {
         snapshot: &mut Snapshot,
         volume: &Volume,
         taken_at: Timestamp,
+        base: std::result::Result<Base, Reason>,
+        previous: Option<Manifest>,
     ) -> Result<UploadReport> {
         let frozen = snapshot.created_in();
         (self.context.reached)(Milestone::Prepared)?;
-        let mut warnings = Vec::new();
         self.context.progress.set_phase("reading the pool's metadata");
-        let (map, reason) = match snapshot.map(None, &|| self.context.cancel.check().is_ok()) {
-            Ok(map) => (Some(map), Reason::NoBase),
-            Err(unknown) => (None, self.why_full(unknown, &mut warnings)?),
-        };
+        let go_on = || self.context.cancel.check().is_ok();
+        let map = snapshot.map(base.as_ref().ok().map(|base| &base.lineage), &go_on);
         let file = snapshot.open()?;
         let file = DirectFile::new(file)
             .and_then(|file| self.engine.io.open(file))
             .map_err(|error| Failure::new(Code::Failed, format!("the snapshot: {error}")))?;
-        self.store(Opened {
+        let mut opened = Opened {
             file,
             source: Source {
                 uuid: Some(volume.uuid.to_string()),
@@ -217,21 +237,79 @@ impl Upload<'_> {
                 ..self.source(volume.alias())
             },
             taken_at,
-            map,
-            reason,
+            plan: None,
+            base: None,
+            lineage: None,
+            previous,
+            reason: Reason::NoBase,
             frozen,
-            warnings,
-        })
+            warnings: Vec::new(),
+        };
+        match map {
+            Ok(mut map) => {
+                opened.lineage = map.lineage.take().map(|lineage| (volume, lineage));
+                self.plan(&mut opened, map, base)?;
+            }
+            Err(unknown) => {
+                opened.reason = self.why_unknown(&unknown, &mut opened.warnings)?;
+            }
+        }
+        self.store(opened)
     }
 
-    /// Why all of the snapshot is read when it is not known which chunks it has.
-    fn why_full(&self, unknown: MapUnknown, warnings: &mut Vec<String>) -> Result<Reason> {
+    /// Plans what is read of a snapshot with that map: what changed since the base, if that holds,
+    /// else all that is allocated.
+    fn plan(
+        &self,
+        opened: &mut Opened,
+        mut map: ThinMap,
+        base: std::result::Result<Base, Reason>,
+    ) -> Result<()> {
+        let written = map.changed.take();
+        let plan = opened.plan.insert(ReadPlan::allocated(map, self.block_bytes));
+        let (base, written) = match (base, written) {
+            (Err(reason), _) => {
+                opened.reason = reason;
+                return Ok(());
+            }
+            (Ok(_), None) => return Ok(()),
+            (Ok(_), Some(Err(broken))) => {
+                opened.reason = Reason::of_broken(&broken, &mut opened.warnings);
+                return Ok(());
+            }
+            (Ok(base), Some(Ok(written))) => (base, written),
+        };
+        let found = plan.since(written, &base.image, &self.engine.settings.state_dir);
+        opened.reason = match found.map_err(StreamError::Plan) {
+            Ok(Ok(())) => {
+                opened.base = Some(base.image);
+                Reason::BaseHolds
+            }
+            Ok(Err(Contradiction(range))) => {
+                opened.warnings.push(format!(
+                    "bytes {} to {} of the volume are mapped as they were before the last backup, \
+                     which does not have them: the pool's metadata was set back or repaired; all \
+                     that is allocated was read",
+                    range.start, range.end
+                ));
+                Reason::BaseContradicted
+            }
+            Err(error) => {
+                opened.warnings.push(format!("the last backup is no base: {}", chain(&error)));
+                Reason::BaseDamaged
+            }
+        };
+        Ok(())
+    }
+
+    /// Why it is not known which chunks there are, or that the job is to end.
+    fn why_unknown(&self, unknown: &MapUnknown, warnings: &mut Vec<String>) -> Result<Reason> {
         self.context.cancel.check()?;
-        let reason = Reason::of(&unknown);
-        if reason != Some(Reason::ExternalOrigin) {
-            warnings.push(format!("all of the volume was read: {}", chain(&unknown)));
+        let reason = Reason::of_unknown(unknown).unwrap_or(Reason::MetadataUnreadable);
+        if reason != Reason::ExternalOrigin {
+            warnings.push(format!("more of the volume was read than needed: {}", chain(unknown)));
         }
-        Ok(reason.unwrap_or(Reason::MetadataUnreadable))
+        Ok(reason)
     }
 
     /// Reads a block device or an image file itself.
@@ -247,14 +325,19 @@ impl Upload<'_> {
             .and_then(|file| self.engine.io.open(file))
             .map_err(failed)?;
         (self.context.reached)(Milestone::Prepared)?;
+        let mut warnings = Vec::new();
+        let previous = self.last(&name, &mut warnings)?.manifest;
         self.store(Opened {
             file,
             source: self.source(name),
             taken_at: Timestamp::now(),
-            map: None,
+            plan: None,
+            base: None,
+            lineage: None,
+            previous,
             reason: Reason::CopyMethodDirect,
             frozen: Duration::ZERO,
-            warnings: Vec::new(),
+            warnings,
         })
     }
 
@@ -263,21 +346,70 @@ impl Upload<'_> {
         Source { host: host.id.to_string(), hostname: host.name.clone(), name, ..Source::default() }
     }
 
-    /// Runs the data path and commits.
-    fn store(&self, opened: Opened) -> Result<UploadReport> {
-        let Opened { file, source, taken_at, mut map, reason, frozen, mut warnings } = opened;
-        let tier = if map.is_some() { Tier::Allocated } else { Tier::Full };
-        let identity = identity(&source).to_owned();
-        let settings = &self.engine.settings;
-        let previous = self.previous(&identity, &mut warnings)?;
-        let limits =
-            UploadLimits { index_memory_bytes: self.limits.index_bytes, ..UploadLimits::default() };
+    /// Runs the data path and commits. A base that turns out to be unusable costs the tier, and a
+    /// second attempt.
+    fn store(&self, mut opened: Opened) -> Result<UploadReport> {
+        let spot_read_bytes = self.check_base_blocks(&mut opened)?;
+        let mut report = match self.attempt(&mut opened) {
+            Err(Attempt::Base(error)) => {
+                opened.warnings.push(format!("the last backup is no base: {error}"));
+                opened.drop_base(Reason::BaseDamaged);
+                self.attempt(&mut opened)
+            }
+            report => report,
+        }
+        .map_err(Failure::from)?;
+        report.read_bytes += spot_read_bytes;
+        Ok(report)
+    }
+
+    /// Reads a few blocks that would be taken from the base, and drops that where they differ.
+    /// Returns how many bytes were read.
+    fn check_base_blocks(&self, opened: &mut Opened) -> Result<u64> {
+        let (Some(base), Some(plan)) = (&opened.base, &mut opened.plan) else { return Ok(0) };
+        self.context.progress.set_phase("comparing with the base");
+        let (read_bytes, difference) = match spot_check(&opened.file, plan, base) {
+            Err(error) => (0, Err(error)),
+            Ok((read_bytes, difference)) => (read_bytes, Ok(difference)),
+        };
+        match difference {
+            Ok(None) => {}
+            Ok(Some(Difference { offset })) => {
+                opened.warnings.push(format!(
+                    "the image block at byte {offset} changed since the last backup although the \
+                     pool's metadata says that it did not; all that is allocated was read"
+                ));
+                opened.drop_base(Reason::SpotCheckFailed);
+            }
+            Err(SpotCheckError::Base(error)) => {
+                opened.warnings.push(format!("the last backup is no base: {error}"));
+                opened.drop_base(Reason::BaseDamaged);
+            }
+            Err(SpotCheckError::Read(error)) => return Err(error.into()),
+        }
+        Ok(read_bytes)
+    }
+
+    fn attempt(&self, opened: &mut Opened) -> std::result::Result<UploadReport, Attempt> {
+        let identity = identity(&opened.source).to_owned();
+        let tier = match (&opened.plan, &opened.base) {
+            (None, _) => Tier::Full,
+            (Some(_), None) => Tier::Allocated,
+            (Some(_), Some(_)) => Tier::Changed,
+        };
+        // An open base has an index of its own.
+        let share = if opened.base.is_some() { 2 } else { 1 };
+        let limits = UploadLimits {
+            index_memory_bytes: self.limits.index_bytes / share,
+            ..UploadLimits::default()
+        };
+        let source = &opened.source;
         let domain = Domain(source.host.clone());
         let volume = VolumeKey(format!("{}/{identity}", source.host));
         let upload = self.repository.begin_upload(&domain, &volume, limits)?;
         (self.context.reached)(Milestone::InProgress)?;
         self.context.progress.set_phase("uploading");
-        let input = self.input(&file, map.as_mut())?;
+        let input = self.input(&opened.file, opened.plan.as_mut(), opened.base.as_ref())?;
         let uploaded = stream::upload(
             input,
             self.block_bytes,
@@ -286,6 +418,8 @@ impl Upload<'_> {
             &self.context.progress,
             &self.context.cancel,
         )?;
+        let mapped = opened.plan.as_mut().map(|plan| store_list(&upload, plan)).transpose()?;
+        let mut warnings = opened.warnings.clone();
         warnings.extend(upload.warnings().iter().cloned());
         if upload.is_deduplication_limited() {
             warnings.push(
@@ -296,21 +430,18 @@ impl Upload<'_> {
         }
         self.context.progress.set_phase("committing");
         let manifest = upload.commit(ManifestDraft {
-            source,
-            created_at: taken_at,
+            source: opened.source.clone(),
+            created_at: opened.taken_at,
             tier: tier.as_str().to_owned(),
-            reason: reason.as_str().to_owned(),
+            reason: opened.reason.as_str().to_owned(),
             image: uploaded.image,
-            mapped: None,
+            mapped,
             read_bytes: uploaded.read_bytes,
             labels: self.spec.labels.clone(),
             ttl: self.spec.ttl.map(|ttl| format!("{ttl:#}")),
-            previous,
+            previous: opened.previous.as_ref().map(|manifest| manifest.id.clone()),
         })?;
-        let last = LastBackup::new(self.repository_id(), manifest.id.clone());
-        if let Err(error) = last.write(&settings.state_dir, &identity) {
-            warnings.push(format!("the backup is made, but this host cannot note it: {error}"));
-        }
+        self.note(&identity, &manifest.id, opened.lineage.take(), &mut warnings);
         Ok(UploadReport {
             id: manifest.id,
             job: self.context.id.clone(),
@@ -324,41 +455,43 @@ impl Upload<'_> {
             new_bytes: manifest.new_bytes,
             stored_bytes: manifest.stored_bytes,
             seconds: self.started.elapsed().as_secs_f64(),
-            freeze_millis: u64::try_from(frozen.as_millis()).unwrap_or(u64::MAX),
-            page_cache: !file.direct().is_direct(),
+            freeze_millis: u64::try_from(opened.frozen.as_millis()).unwrap_or(u64::MAX),
+            page_cache: !opened.file.direct().is_direct(),
             warnings,
         })
     }
 
     /// What is read of `file`, and told as the progress' total.
-    fn input<'f>(&self, file: &'f IoFile, map: Option<&'f mut ThinMap>) -> Result<Input<'f>> {
-        let Some(map) = map else {
+    fn input<'f>(
+        &self,
+        file: &'f IoFile,
+        plan: Option<&'f mut ReadPlan>,
+        base: Option<&'f Image>,
+    ) -> std::result::Result<Input<'f>, StreamError> {
+        let Some(plan) = plan else {
             self.context.progress.set_total_bytes(file.size_bytes());
             return Ok(Input::whole(file));
         };
-        let planned = map
-            .extents()
-            .and_then(|extents| planned_bytes(extents, file.size_bytes(), self.block_bytes))
-            .map_err(StreamError::Extents)?;
+        let planned = plan.ranges().and_then(planned_bytes).map_err(StreamError::Plan)?;
         self.context.progress.set_total_bytes(planned);
-        let extents = Box::new(map.extents().map_err(StreamError::Extents)?);
-        Ok(Input { file, extents })
+        Ok(Input { file, plan: plan.ranges().map_err(StreamError::Plan)?, base })
     }
 
-    /// The volume's last backup in this repository, and a warning if the repository lost it.
-    fn previous(&self, identity: &str, warnings: &mut Vec<String>) -> Result<Option<String>> {
-        let last = LastBackup::read(&self.engine.settings.state_dir, identity)
+    /// What this host remembers of the volume's last backup in this repository, and a warning if the
+    /// repository lost it.
+    fn last(&self, identity: &str, warnings: &mut Vec<String>) -> Result<Last> {
+        let note = LastBackup::read(&self.engine.settings.state_dir, identity)
             .filter(|last| last.repository == self.repository_id());
-        let Some(last) = last else { return Ok(None) };
+        let Some(last) = note else { return Ok(Last::default()) };
         match self.repository.backup(&last.backup) {
-            Ok(manifest) => Ok(Some(manifest.id)),
+            Ok(manifest) => Ok(Last { remembered: Some(last), manifest: Some(manifest) }),
             Err(thinmover_repository::Error::BackupNotFound { .. }) => {
                 warnings.push(format!(
                     "the repository no longer has backup {}, this host's last one of {identity}: \
                      it was deleted, or the repository was rolled back",
                     last.backup
                 ));
-                Ok(None)
+                Ok(Last { remembered: Some(last), manifest: None })
             }
             Err(error) => Err(error.into()),
         }
@@ -366,5 +499,69 @@ impl Upload<'_> {
 
     fn repository_id(&self) -> String {
         Uuid::from_bytes(self.repository.descriptor().id).simple().to_string()
+    }
+}
+
+impl Opened<'_> {
+    /// Goes on without the base: all that is allocated is read.
+    fn drop_base(&mut self, reason: Reason) {
+        self.base = None;
+        self.reason = reason;
+        if let Some(plan) = &mut self.plan {
+            plan.forget_base();
+        }
+    }
+}
+
+/// Stores which chunks are mapped.
+fn store_list(
+    upload: &Session,
+    plan: &mut ReadPlan,
+) -> std::result::Result<MappedRoot, StreamError> {
+    let (chunk_bytes, volume_bytes) = plan.sizes();
+    let mut list = upload.mapped_list_builder(chunk_bytes, volume_bytes)?;
+    for run in plan.mapped().map_err(StreamError::Plan)? {
+        list.push(run.map_err(StreamError::Plan)?)?;
+    }
+    Ok(list.finish()?)
+}
+
+/// Why an attempt to store an upload ended.
+enum Attempt {
+    /// The base cannot be used.
+    Base(RepositoryError),
+    Other(Failure),
+}
+
+impl From<Failure> for Attempt {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure)
+    }
+}
+
+impl From<RepositoryError> for Attempt {
+    fn from(error: RepositoryError) -> Self {
+        match error {
+            RepositoryError::BaseUnusable { .. } if is_of_the_base(&error) => Self::Base(error),
+            error => Self::Other(error.into()),
+        }
+    }
+}
+
+impl From<StreamError> for Attempt {
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::Repository(error) => error.into(),
+            error => Self::Other(error.into()),
+        }
+    }
+}
+
+impl From<Attempt> for Failure {
+    fn from(attempt: Attempt) -> Self {
+        match attempt {
+            Attempt::Base(error) => error.into(),
+            Attempt::Other(failure) => failure,
+        }
     }
 }
