@@ -178,7 +178,7 @@ fn what_the_plan_leaves_out_is_a_hole_and_is_not_read() {
     let size = 40 * BLOCK + 100;
     for extents in [
         vec![],
-        Vec::from_iter([(0..1)]),
+        [(0, 1)].map(|(start, end)| start..end).to_vec(),
         vec![3 * BLOCK - 1..3 * BLOCK + 1, 5 * BLOCK..9 * BLOCK],
         vec![BLOCK..2 * BLOCK, 39 * BLOCK..size],
     ] {

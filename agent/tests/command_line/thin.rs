@@ -57,6 +57,34 @@ fn two_devices(fixture: &Fixture) -> String {
     metadata(fixture, &[(1, before), (7, after)])
 }
 
+/// Gives the metadata a metadata snapshot: the pool's superblock once more, in the last block, and
+/// named by the pool's own, which no longer has devices itself.
+fn hold(file: &str) -> u64 {
+    const BLOCK: usize = 4096;
+    let mut bytes = fs::read(file).unwrap();
+    let held = bytes.len() / BLOCK - 1;
+    bytes.copy_within(..BLOCK, held * BLOCK);
+    let (own, rest) = bytes.split_at_mut(BLOCK);
+    own[56..64].copy_from_slice(&(held as u64).to_le_bytes());
+    // The root of its mappings: the superblock is no node.
+    own[320..328].fill(0);
+    let copy = &mut rest[(held - 1) * BLOCK..];
+    copy[8..16].copy_from_slice(&(held as u64).to_le_bytes());
+    for block in [own, copy] {
+        // SUPERBLOCK_CSUM_XOR of the kernel's dm-thin-metadata.c.
+        let checksum = crc32c(&block[4..]) ^ 160_774;
+        block[..4].copy_from_slice(&checksum.to_le_bytes());
+    }
+    fs::write(file, bytes).unwrap();
+    held as u64
+}
+
+/// As the kernel's crc32c() has it: without the final inversion.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let step = |crc: u32| if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
+    bytes.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), |crc, _| step(crc)))
+}
+
 fn document(ran: &Ran) -> Value {
     serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
 }
@@ -116,6 +144,35 @@ fn what_was_written_since_a_time_is_listed_and_that_discards_are_not() {
     assert_eq!(found.get("discardedBytes"), None);
     let text = fixture.run(&since);
     assert!(text.stdout.contains("Discards since then cannot be seen this way."), "{text:?}");
+}
+
+#[test]
+fn an_answer_from_a_metadata_snapshot_says_so() {
+    let fixture = Fixture::empty();
+    let file = two_devices(&fixture);
+    let dump = ["thin", "dump", &file];
+    let delta = ["thin", "delta", &file, "--from", "1", "--to", "7"];
+    let since = ["thin", "delta", &file, "--device", "7", "--since-pool-time", "2"];
+    let questions = [&dump[..], &delta, &since];
+    let ask = |question: &[&str]| {
+        let ran = fixture.run(&[&["--json"], question].concat());
+        (document(&ran), fixture.run(question), ran)
+    };
+    let before = questions.map(ask);
+    let block = hold(&file);
+    for (question, (own, own_text, _)) in questions.into_iter().zip(before) {
+        let (held, text, ran) = ask(question);
+        assert_eq!((&own["heldRoot"], own_text.stderr.as_str()), (&Value::Null, ""));
+        assert_eq!((&held["heldRoot"], ran.stderr.as_str()), (&json!(block), ""));
+        for part in ["devices", "ranges"] {
+            assert_eq!(held.get(part), own.get(part));
+        }
+        let note = format!(
+            "thinmover: note: reading the metadata snapshot in block {block}: the pool as it was \
+             when that was made\n"
+        );
+        assert_eq!((text.code, text.stderr), (0, note));
+    }
 }
 
 #[test]

@@ -246,11 +246,12 @@ mod tests {
             let map = map_since(&volume, 6, 9 * CHUNK, Some(Ok(since))).unwrap();
             assert_eq!(map.mapped.chunks(), 5);
             let mut changed = map.changed.unwrap().unwrap();
-            changed.runs().unwrap().map(Result::unwrap).collect::<Vec<_>>()
+            let runs = changed.runs().unwrap().map(Result::unwrap);
+            runs.map(|run| (run.start, run.end)).collect::<Vec<_>>()
         };
-        assert_eq!(changed(u64::MAX), [1..3]);
-        assert_eq!(changed(3 * CHUNK + 4096), [1..5]);
-        assert_eq!(changed(4 * CHUNK), [1..3, 4..5]);
+        assert_eq!(changed(u64::MAX), [(1, 3)]);
+        assert_eq!(changed(3 * CHUNK + 4096), [(1, 5)]);
+        assert_eq!(changed(4 * CHUNK), [(1, 3), (4, 5)]);
         let broken = map_since(&volume, 6, CHUNK, Some(Err(Broken::MetadataMoved))).unwrap();
         assert_eq!(broken.changed.unwrap().unwrap_err(), Broken::MetadataMoved);
     }

@@ -1,16 +1,14 @@
 //! The same file, read by both.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use thinmover_io::{ALIGNMENT, EngineKind, Faults, IoEngine};
-use thinmover_lvm::Bytes;
-use thinmover_lvm::dm_thin::{self, Change, ChangedExtent, DeviceId, FileBlocks, ThinMetadata};
+use thinmover_lvm::dm_thin;
 
-use crate::pool::{Chance, Device, Pool};
-use crate::tools::{self, Differences};
+use crate::pool::{Chance, Pool};
+use crate::{ours, tools};
 
 /// Files of a short run; a long one has as many times more as `THINMOVER_TEST_ROUNDS` says.
 const ROUNDS: u64 = 60;
@@ -36,66 +34,12 @@ fn engine(round: u64) -> IoEngine {
     }
 }
 
-fn ours(metadata: &mut ThinMetadata<FileBlocks>) -> Pool {
-    let superblock = metadata.superblock();
-    let mut pool = Pool {
-        time: superblock.time.get(),
-        transaction: superblock.transaction_id,
-        chunk_sectors: u32::try_from(superblock.chunk.bytes().0 / 512).unwrap(),
-        data_blocks: superblock.data_blocks.unwrap(),
-        devices: BTreeMap::new(),
-    };
-    let mut after = None;
-    loop {
-        let page = metadata.devices_after(after).unwrap();
-        let Some(last) = page.last() else { return pool };
-        after = Some(last.id);
-        for found in page {
-            let mut device = Device {
-                mapped: found.mapped_chunks,
-                transaction: found.transaction_id,
-                creation_time: found.creation_time.get(),
-                snapshotted_time: found.snapshotted_time.get(),
-                mappings: BTreeMap::new(),
-            };
-            for run in metadata.mapping_runs(&found).unwrap() {
-                let run = run.unwrap();
-                let (thin, data) = (run.first.thin.0, run.first.data.0);
-                let chunk = |step| (thin + step, (data + step, run.first.time.get()));
-                device.mappings.extend((0..run.chunks).map(chunk));
-            }
-            pool.devices.insert(found.id.get(), device);
-        }
-    }
-}
-
-fn our_delta(metadata: &mut ThinMetadata<FileBlocks>, from: u32, to: u32) -> BTreeMap<u64, Change> {
-    let size = metadata.superblock().chunk.bytes().0;
-    let [from, to] = [from, to].map(|id| metadata.device(DeviceId::new(id).unwrap()).unwrap());
-    let mut found = BTreeMap::new();
-    for changed in metadata.delta(&from, &to, Bytes(0)..Bytes(u64::MAX)).unwrap() {
-        let ChangedExtent { extent, change } = changed.unwrap();
-        let chunks = extent.offset.0 / size..(extent.offset.0 + extent.length.0) / size;
-        found.extend(chunks.map(|chunk| (chunk, change)));
-    }
-    found
-}
-
-/// A chunk that only the new device has, or has elsewhere, was written.
-fn as_changes(found: Differences) -> BTreeMap<u64, Change> {
-    let change = |name: &str| match name {
-        "left_only" => Change::Discarded,
-        _ => Change::Written,
-    };
-    found.into_iter().map(|(chunk, name)| (chunk, change(&name))).collect()
-}
-
 fn compare_once(folder: &Path, seed: u64) {
     let wanted = Pool::by_chance(seed);
     let file = tools::restore(&wanted, folder, "metadata");
     let mut metadata = dm_thin::open(&file, &engine(seed)).unwrap();
-    let theirs = tools::dump(&file);
-    let ours = ours(&mut metadata);
+    let theirs = tools::dump(&file, &[]);
+    let ours = ours::dump(&mut metadata);
     assert_eq!(theirs, wanted, "thin_dump and what thin_restore was given, seed {seed}");
     assert!(ours == theirs, "thin_dump found something else, seed {seed}");
     let ids: Vec<u32> = wanted.devices.keys().copied().collect();
@@ -105,8 +49,8 @@ fn compare_once(folder: &Path, seed: u64) {
         let (from, to) = (any(), any());
         // It refuses to compare a device with itself.
         if from != to {
-            let theirs = as_changes(tools::delta(&file, from, to));
-            let ours = our_delta(&mut metadata, from, to);
+            let theirs = tools::delta(&file, &[], from, to);
+            let ours = ours::delta(&mut metadata, from, to);
             assert!(ours == theirs, "thin_delta {from} {to} found something else, seed {seed}");
         }
     }

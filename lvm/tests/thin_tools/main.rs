@@ -1,5 +1,5 @@
 //! thinmover's reading of dm-thin's metadata against that of thin-provisioning-tools, on metadata
-//! made by `thin_restore`.
+//! made by `thin_restore` and by a kernel.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,5 +9,7 @@
 )]
 
 mod agreement;
+mod kernel;
+mod ours;
 mod pool;
 mod tools;

@@ -5,10 +5,12 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use thinmover_lvm::dm_thin::Change;
+
 use crate::pool::{Device, Pool};
 
-/// Why a chunk stands in a delta: the element's name.
-pub(crate) type Differences = BTreeMap<u64, String>;
+/// What became of a chunk: one that only the new device has, or has elsewhere, was written.
+pub(crate) type Differences = BTreeMap<u64, Change>;
 
 /// Runs one of the tools, which some systems keep where only root looks.
 fn run(tool: &str, arguments: &[&str], file: &Path) -> String {
@@ -35,11 +37,11 @@ pub(crate) fn restore(pool: &Pool, folder: &Path, name: &str) -> PathBuf {
     metadata
 }
 
-/// What `thin_dump` finds.
-pub(crate) fn dump(metadata: &Path) -> Pool {
+/// What `thin_dump` finds, with these options.
+pub(crate) fn dump(metadata: &Path, options: &[&str]) -> Pool {
     let mut pool = Pool::default();
     let mut device = Device::default();
-    for element in run("thin_dump", &[], metadata).lines().map(Element::parse) {
+    for element in run("thin_dump", options, metadata).lines().map(Element::parse) {
         match element.name.as_str() {
             "superblock" => {
                 pool.time = element.number("time") as u32;
@@ -79,17 +81,21 @@ pub(crate) fn dump(metadata: &Path) -> Pool {
     pool
 }
 
-/// What `thin_delta` finds, chunk by chunk; what is the same is left out.
-pub(crate) fn delta(metadata: &Path, from: u32, to: u32) -> Differences {
+/// What `thin_delta` finds, with these options, chunk by chunk; what is the same is left out.
+pub(crate) fn delta(metadata: &Path, options: &[&str], from: u32, to: u32) -> Differences {
     let (from, to) = (from.to_string(), to.to_string());
     let mut found = Differences::new();
-    let printed = run("thin_delta", &["--thin1", &from, "--thin2", &to], metadata);
+    let words = [options, &["--thin1", &from, "--thin2", &to]].concat();
+    let printed = run("thin_delta", &words, metadata);
     for element in printed.lines().map(Element::parse) {
-        if ["different", "left_only", "right_only"].contains(&element.name.as_str()) {
-            let begin = element.number("begin");
-            let chunks = begin..begin + element.number("length");
-            found.extend(chunks.map(|chunk| (chunk, element.name.clone())));
-        }
+        let change = match element.name.as_str() {
+            "different" | "right_only" => Change::Written,
+            "left_only" => Change::Discarded,
+            _ => continue,
+        };
+        let begin = element.number("begin");
+        let chunks = begin..begin + element.number("length");
+        found.extend(chunks.map(|chunk| (chunk, change)));
     }
     found
 }

@@ -23,6 +23,7 @@ mod lvm_kills;
 mod main_job;
 mod sandbox;
 mod service;
+mod thin_metadata;
 mod udev;
 
 use std::process::ExitCode;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
             udev::trials(),
             agent_errors::trials(),
             agent_snapshots::trials(),
+            thin_metadata::trials(),
         ]
         .into_iter()
         .flatten()

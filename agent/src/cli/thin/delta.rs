@@ -45,6 +45,8 @@ enum Question {
 #[serde(rename_all = "camelCase")]
 struct Head {
     chunk_bytes: u64,
+    /// The metadata block of the metadata snapshot that is read, if it is one.
+    held_root: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,7 +87,11 @@ pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
     };
     let mut metadata = open(&args.metadata, invocation)?;
     let everything = Bytes(0)..Bytes(u64::MAX);
-    let head = question.head(metadata.superblock().chunk.bytes().0);
+    let head = Head {
+        chunk_bytes: metadata.superblock().chunk.bytes().0,
+        held_root: metadata.held_root().map(|block| block.0),
+        ..question.head()
+    };
     match question {
         Question::Between { from, to } => {
             let (from, to) = (metadata.device(from)?, metadata.device(to)?);
@@ -180,17 +186,16 @@ impl Range {
 }
 
 impl Question {
-    fn head(self, chunk_bytes: u64) -> Head {
+    /// What the answer says of the question.
+    fn head(self) -> Head {
         match self {
             Self::Between { from, to } => Head {
-                chunk_bytes,
                 from: Some(from.get()),
                 to: Some(to.get()),
                 discards_seen: true,
                 ..Head::default()
             },
             Self::Since { device, time } => Head {
-                chunk_bytes,
                 device: Some(device.get()),
                 since_pool_time: Some(time.get()),
                 ..Head::default()

@@ -151,7 +151,7 @@ impl PoolView {
             title += &format!(", {chunks} of them");
         }
         if let Some(block) = self.held_root {
-            title += &format!("; its metadata snapshot in block {block}");
+            title += &format!("; read from its metadata snapshot in block {block}");
         }
         if self.needs_check {
             title += "; it needs to be checked";

@@ -52,8 +52,17 @@ impl From<io::Error> for Broken {
     }
 }
 
+/// Opens the metadata. People are told on standard error where it is not the pool's own superblock
+/// that is read; documents have it as `heldRoot`.
 fn open(path: &Path, invocation: &Invocation) -> Result<ThinMetadata<FileBlocks>> {
-    Ok(dm_thin::open(path, &io_engine(&invocation.settings)?)?)
+    let metadata = dm_thin::open(path, &io_engine(&invocation.settings)?)?;
+    if let (Some(block), false) = (metadata.held_root(), invocation.json) {
+        eprintln!(
+            "thinmover: note: reading the metadata snapshot in block {block}: the pool as it was \
+             when that was made"
+        );
+    }
+    Ok(metadata)
 }
 
 /// Where an answer goes.
