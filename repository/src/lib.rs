@@ -33,7 +33,7 @@
 //! # let source = Source { host: "host-1".into(), name: "vg0/lv0".into(), ..Source::default() };
 //! # let draft = ManifestDraft {
 //! #     source, created_at: "2026-01-31T12:00:00Z".parse().unwrap(), tier: "full".into(),
-//! #     reason: String::new(), image, mapped: None, read_bytes: 3 << 18,
+//! #     reason: String::new(), image, mapped: None, lineage: None, read_bytes: 3 << 18,
 //! #     labels: Default::default(), ttl: None, previous: None,
 //! # };
 //! let backup = upload.commit(draft)?;

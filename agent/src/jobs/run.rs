@@ -137,6 +137,12 @@ fn tell(outcome: &Result<Report>, fields: &Fields<'_>) {
             }
             let phase = Some(Phase::Completed.as_str());
             journal::write(event, &Fields { phase, ..*fields }, message);
+            if let Report::Upload(upload) = report
+                && upload.is_alarming()
+            {
+                let found = upload.warnings.join("; ");
+                journal::write(Event::BaseContradicted, fields, format!("{volume}: {found}"));
+            }
         }
         Err(failure) => {
             let (event, phase) = match failure.code {

@@ -62,6 +62,8 @@ events! {
     RecoveryLeft = "1a1d00dc1b02444abee21530dfa92d5b", Error;
     /// A caller of the socket asked for what it has no right to.
     AccessDenied = "8c222ac417694eebbef49d6819db1c6f", Warn;
+    /// The pool's metadata contradicts the last backup of a volume, or its content does.
+    BaseContradicted = "4f7fcd6c865647608563a538ea4d3aa9", Error;
     /// A backup was deleted because somebody asked for it.
     BackupDeleted = "379857c0518f4916bbd230fe01233339", Info;
 }

@@ -119,6 +119,7 @@ impl World {
             reason: "test".into(),
             image: stored.image,
             mapped: None,
+            lineage: None,
             read_bytes: stored.read_bytes,
             labels: Default::default(),
             ttl: None,

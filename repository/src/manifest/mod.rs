@@ -74,6 +74,10 @@ pub struct Manifest {
     /// Chunk size of the pool, where there is a list of mapped chunks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunk_bytes: Option<u32>,
+    /// What the image's volume was a moment of, in the uploader's words, for the next upload to
+    /// compare with; the repository does not look into it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<Value>,
     /// Read from the source.
     pub read_bytes: u64,
     /// Of those, not known to the repository before (plain).
@@ -112,6 +116,8 @@ pub struct ManifestDraft {
     pub image: ImageRoot,
     /// The list of mapped chunks, where one was stored.
     pub mapped: Option<MappedRoot>,
+    /// What the next upload compares with.
+    pub lineage: Option<Value>,
     /// Bytes read from the source.
     pub read_bytes: u64,
     /// The caller's labels.
@@ -155,6 +161,7 @@ impl Manifest {
             image: draft.image.id(),
             mapped: draft.mapped.map(|list| list.id()),
             chunk_bytes: draft.mapped.map(|list| list.chunk_bytes()),
+            lineage: draft.lineage,
             read_bytes: draft.read_bytes,
             new_bytes,
             stored_bytes,

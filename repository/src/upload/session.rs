@@ -365,6 +365,7 @@ mod tests {
             reason: String::new(),
             image,
             mapped: None,
+            lineage: None,
             read_bytes: 0,
             labels: Default::default(),
             ttl: None,

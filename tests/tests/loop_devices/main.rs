@@ -21,6 +21,7 @@ mod job_refusals;
 mod lvm_guards;
 mod lvm_kills;
 mod main_job;
+mod model;
 mod sandbox;
 mod service;
 mod thin_metadata;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
             main_job::trials(),
             allocated::trials(),
             incremental::trials(),
+            model::trials(),
             job_refusals::trials(),
             lvm_guards::trials(),
             lvm_kills::trials(),

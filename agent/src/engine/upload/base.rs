@@ -47,6 +47,11 @@ impl Upload<'_> {
             return Ok(Err(Reason::NoBase));
         };
         let Some(manifest) = &last.manifest else { return Ok(Err(Reason::BaseGone)) };
+        // Both were written at one time.
+        let noted = serde_json::to_value(&lineage).ok();
+        if manifest.lineage.is_none() || manifest.lineage != noted {
+            return Ok(Err(Reason::NoBase));
+        }
         if volume.base().as_ref() != Some(&nonce) {
             return Ok(Err(Reason::BaseTag));
         }

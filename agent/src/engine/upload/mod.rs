@@ -85,6 +85,13 @@ pub(crate) struct UploadReport {
     pub(crate) warnings: Vec<String>,
 }
 
+impl UploadReport {
+    /// Whether the volume or its pool is not what the last backup says it should be.
+    pub(crate) fn is_alarming(&self) -> bool {
+        Reason::is_alarming(&self.reason)
+    }
+}
+
 /// What is read, and what the backup says of it.
 struct Opened<'a> {
     file: IoFile,
@@ -428,6 +435,10 @@ impl Upload<'_> {
                     .to_owned(),
             );
         }
+        let lineage = opened.lineage.as_ref().map(|(_, lineage)| serde_json::to_value(lineage));
+        let lineage = lineage.transpose().map_err(|error| {
+            Failure::new(Code::Failed, format!("the volume's lineage: {error}"))
+        })?;
         self.context.progress.set_phase("committing");
         let manifest = upload.commit(ManifestDraft {
             source: opened.source.clone(),
@@ -436,6 +447,7 @@ impl Upload<'_> {
             reason: opened.reason.as_str().to_owned(),
             image: uploaded.image,
             mapped,
+            lineage,
             read_bytes: uploaded.read_bytes,
             labels: self.spec.labels.clone(),
             ttl: self.spec.ttl.map(|ttl| format!("{ttl:#}")),

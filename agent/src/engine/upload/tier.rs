@@ -106,6 +106,13 @@ impl Reason {
         }
     }
 
+    /// Whether a word is of a reason that should never be: somebody is to look at the pool.
+    pub(super) fn is_alarming(word: &str) -> bool {
+        [Self::MetadataSetBack, Self::BaseContradicted, Self::SpotCheckFailed]
+            .iter()
+            .any(|reason| reason.as_str() == word)
+    }
+
     /// Why the last backup is no base. What nobody did on purpose is a warning, too.
     pub(super) fn of_broken(broken: &Broken, warnings: &mut Vec<String>) -> Self {
         match broken {

@@ -106,6 +106,7 @@ pub(crate) fn draft(name: &str, image: ImageRoot, read_bytes: u64) -> ManifestDr
         reason: "first backup".to_owned(),
         image,
         mapped: None,
+        lineage: None,
         read_bytes,
         labels: [("app".to_owned(), "db".to_owned())].into(),
         ttl: None,
