@@ -7,7 +7,7 @@ use std::process::Command;
 
 use thinmover_lvm::dm_thin::Change;
 
-use crate::pool::{Device, Pool};
+use crate::pool::{Device, Mappings, Pool};
 
 /// What became of a chunk: one that only the new device has, or has elsewhere, was written.
 pub(crate) type Differences = BTreeMap<u64, Change>;
@@ -37,10 +37,13 @@ pub(crate) fn restore(pool: &Pool, folder: &Path, name: &str) -> PathBuf {
     metadata
 }
 
-/// What `thin_dump` finds, with these options.
+/// What `thin_dump` finds, with these options. From 1.0 on it prints what devices share only once, as a
+/// `def` before them, to which a `ref` in each refers.
 pub(crate) fn dump(metadata: &Path, options: &[&str]) -> Pool {
     let mut pool = Pool::default();
-    let mut device = Device::default();
+    let mut shared: BTreeMap<String, Mappings> = BTreeMap::new();
+    // Of what is open, a device or a `def`.
+    let (mut name, mut mappings) = (String::new(), Mappings::new());
     for element in run("thin_dump", options, metadata).lines().map(Element::parse) {
         match element.name.as_str() {
             "superblock" => {
@@ -50,28 +53,31 @@ pub(crate) fn dump(metadata: &Path, options: &[&str]) -> Pool {
                 pool.data_blocks = element.number("nr_data_blocks");
             }
             "device" => {
-                device = Device {
+                let device = Device {
                     mapped: element.number("mapped_blocks"),
                     transaction: element.number("transaction"),
                     creation_time: element.number("creation_time") as u32,
                     snapshotted_time: element.number("snap_time") as u32,
                     mappings: BTreeMap::new(),
                 };
-                pool.devices.insert(element.number("dev_id") as u32, device.clone());
+                pool.devices.insert(element.number("dev_id") as u32, device);
             }
+            "def" => name = element.text("name").to_owned(),
+            "ref" => mappings.extend(&shared[element.text("name")]),
             "single_mapping" => {
                 let place = (element.number("data_block"), element.number("time") as u32);
-                device.mappings.insert(element.number("origin_block"), place);
+                mappings.insert(element.number("origin_block"), place);
             }
             "range_mapping" => {
                 let (thin, data) = (element.number("origin_begin"), element.number("data_begin"));
                 let time = element.number("time") as u32;
                 let chunks = 0..element.number("length");
-                device.mappings.extend(chunks.map(|step| (thin + step, (data + step, time))));
+                mappings.extend(chunks.map(|step| (thin + step, (data + step, time))));
             }
+            "/def" => drop(shared.insert(name.clone(), std::mem::take(&mut mappings))),
             "/device" => {
                 if let Some(mut last) = pool.devices.last_entry() {
-                    last.get_mut().mappings = std::mem::take(&mut device.mappings);
+                    last.get_mut().mappings = std::mem::take(&mut mappings);
                 }
             }
             "/superblock" => {}
@@ -118,8 +124,11 @@ impl Element {
         Self { name: name.to_owned(), attributes }
     }
 
+    fn text(&self, name: &str) -> &str {
+        self.attributes.get(name).unwrap_or_else(|| panic!("{name} of {}", self.name))
+    }
+
     fn number(&self, name: &str) -> u64 {
-        let value = self.attributes.get(name).unwrap_or_else(|| panic!("{name} of {}", self.name));
-        value.parse().unwrap_or_else(|error| panic!("{name} of {}: {error}", self.name))
+        self.text(name).parse().unwrap_or_else(|error| panic!("{name} of {}: {error}", self.name))
     }
 }

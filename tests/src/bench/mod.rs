@@ -5,6 +5,7 @@
 //! - [`rounds`] gives each its turn, cold by [`cold`], measured by [`measure`].
 //! - [`report`] turns the figures into tables, files and a picture. It measures nothing, and nothing
 //!   before it knows how figures are shown.
+//! - [`thin_delta`] is a comparison of its own: two readers of a thin pool's metadata.
 //!
 //! All tools are treated alike: the same file, the same cold start, the same sync before the clock
 //! stops. Whoever restores other bytes than it was given has no figures.
@@ -17,5 +18,6 @@ pub mod measure;
 pub mod peers;
 pub mod report;
 pub mod rounds;
+pub mod thin_delta;
 pub mod tools;
 pub mod volume;

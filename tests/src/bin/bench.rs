@@ -11,6 +11,7 @@ use thinmover_tests::bench::machine::Machine;
 use thinmover_tests::bench::measure;
 use thinmover_tests::bench::report::{Report, VERSION};
 use thinmover_tests::bench::rounds::{Bench, allocated_bytes};
+use thinmover_tests::bench::thin_delta;
 use thinmover_tests::bench::tools::{self, Wanted};
 use thinmover_tests::bench::volume::Volume;
 use thinmover_tests::workspace::target_directory;
@@ -50,9 +51,11 @@ struct Options {
     seed: u64,
 }
 
-/// The processes that a run is made of; it starts them itself.
+/// Another comparison, and the processes that a run is made of; it starts those itself.
 #[derive(Subcommand)]
 enum Part {
+    /// Compare what two devices of a pool differ in, beside thin_delta
+    ThinDelta(thin_delta::Arguments),
     /// Run a command and print what it took
     #[command(hide = true)]
     Measure(measure::Arguments),
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
     // A part's message goes into that of the run.
     let (prefix, done) = match cli.part {
         None => ("bench: ", bench(&cli.options)),
+        Some(part @ Part::ThinDelta(_)) => ("bench: ", run(part)),
         Some(part) => ("", run(part)),
     };
     match done {
@@ -82,6 +86,7 @@ fn main() -> ExitCode {
 
 fn run(part: Part) -> Result<()> {
     match part {
+        Part::ThinDelta(arguments) => thin_delta::run(&arguments, &std::env::current_exe()?),
         Part::Measure(arguments) => measure::run(&arguments),
         Part::Limit { step, file, folder } => limit::back_up(&file, step, &folder),
         Part::PlainWrite { file, folder } => {

@@ -109,15 +109,34 @@ impl Metadata {
         changes
     }
 
-    /// What `thin_dump` finds.
+    /// What `thin_dump` finds. From 1.0 on it prints what devices share only once, as a `def` before
+    /// them, to which a `ref` in each refers.
     fn their_dump(&self) -> Devices {
         let mut devices = Devices::new();
+        let mut shared = BTreeMap::new();
+        // Of what is open, a device or a `def`.
+        let mut mappings = BTreeMap::new();
+        let mut opened = String::new();
         for line in run("thin_dump", &["-m", &self.device()]).lines() {
-            let numbers = ["mapped_blocks", "transaction", "creation_time", "snap_time"];
             let run = match element(line) {
-                "device" => {
-                    let numbers = numbers.map(|name| (name, attribute(line, name)));
-                    devices.insert(attribute(line, "dev_id"), (numbers.into(), BTreeMap::new()));
+                "device" | "def" => {
+                    opened = line.to_owned();
+                    continue;
+                }
+                "/device" => {
+                    let numbers = ["mapped_blocks", "transaction", "creation_time", "snap_time"];
+                    let numbers = numbers.map(|name| (name, attribute(&opened, name)));
+                    let mappings = std::mem::take(&mut mappings);
+                    devices.insert(attribute(&opened, "dev_id"), (numbers.into(), mappings));
+                    continue;
+                }
+                "/def" => {
+                    let name = text(&opened, "name").to_owned();
+                    shared.insert(name, std::mem::take(&mut mappings));
+                    continue;
+                }
+                "ref" => {
+                    mappings.extend(&shared[text(line, "name")]);
                     continue;
                 }
                 "single_mapping" => ["origin_block", "data_block", ""],
@@ -127,8 +146,6 @@ impl Metadata {
             let [thin, data, chunks] =
                 run.map(|name| if name.is_empty() { 1 } else { attribute(line, name) });
             let time = attribute(line, "time");
-            // Devices come in the order of their numbers.
-            let (_, mappings) = devices.last_entry().unwrap().into_mut();
             mappings.extend((0..chunks).map(|step| (thin + step, (data + step, time))));
         }
         devices
@@ -159,8 +176,12 @@ fn element(line: &str) -> &str {
 }
 
 fn attribute(line: &str, name: &str) -> u64 {
+    text(line, name).parse().unwrap()
+}
+
+fn text<'a>(line: &'a str, name: &str) -> &'a str {
     let value = line.split_once(&format!(" {name}=\"")).and_then(|(_, rest)| rest.split_once('"'));
-    value.unwrap_or_else(|| panic!("{name} in {line}")).0.parse().unwrap()
+    value.unwrap_or_else(|| panic!("{name} in {line}")).0
 }
 
 fn thin_id(volume: &Volume) -> u64 {

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use log_text::LogText;
-use random::Random;
+pub(super) use random::Random;
 
 /// What a volume is made of, in bytes. Large enough that tools which cut at the content find most
 /// of a copied unit again.

@@ -1,7 +1,7 @@
 //! Random numbers that are the same on every machine and with every version of every library.
 
 /// The output stream of BLAKE3 for a seed, what it is for, and an index.
-pub(super) struct Random {
+pub(in crate::bench) struct Random {
     stream: blake3::OutputReader,
     ahead: [u8; 4096],
     used: usize,
@@ -9,7 +9,7 @@ pub(super) struct Random {
 
 impl Random {
     /// Streams that differ in one of the three have nothing in common.
-    pub(super) fn new(seed: u64, purpose: &str, index: u64) -> Self {
+    pub(in crate::bench) fn new(seed: u64, purpose: &str, index: u64) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&seed.to_le_bytes()).update(&index.to_le_bytes());
         hasher.update(purpose.as_bytes());
@@ -18,11 +18,11 @@ impl Random {
     }
 
     /// Fills `bytes`; not to be mixed with numbers drawn from the same stream.
-    pub(super) fn fill(&mut self, bytes: &mut [u8]) {
+    pub(in crate::bench) fn fill(&mut self, bytes: &mut [u8]) {
         self.stream.fill(bytes);
     }
 
-    pub(super) fn number(&mut self) -> u64 {
+    pub(in crate::bench) fn number(&mut self) -> u64 {
         if self.used == self.ahead.len() {
             self.stream.fill(&mut self.ahead);
             self.used = 0;
@@ -34,13 +34,13 @@ impl Random {
     }
 
     /// A number below `bound`, which is not 0. The bias is that of 64 bits, which nobody sees.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub(in crate::bench) fn below(&mut self, bound: usize) -> usize {
         let product = u128::from(self.number()) * bound as u128;
         usize::try_from(product >> 64).unwrap_or(0)
     }
 
     /// One of `choices`, which are not none.
-    pub(super) fn pick<'a, T: ?Sized>(&mut self, choices: &[&'a T]) -> &'a T {
+    pub(in crate::bench) fn pick<'a, T: ?Sized>(&mut self, choices: &[&'a T]) -> &'a T {
         choices[self.below(choices.len())]
     }
 }
