@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
+use crate::reserve::reserve;
 use crate::size_bytes;
 
 /// An open file or block device whose reads and writes bypass the page cache when they can.
@@ -92,6 +93,12 @@ impl DirectFile {
     /// As [`crate::discard`].
     pub fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
         crate::discard(&self.file, offset, length)
+    }
+
+    /// Asks for room for `length` bytes at `offset` (bytes) that will be written: in a regular file
+    /// writes find their blocks there already. A hint; nothing that is read changes.
+    pub fn reserve(&self, offset: u64, length: u64) {
+        reserve(&self.file, offset, length);
     }
 
     /// Returns once everything written is on stable storage, the device's own cache included.

@@ -13,6 +13,7 @@ mod engine;
 mod heap;
 mod peer;
 mod pool;
+mod reserve;
 mod unnamed;
 mod write_behind;
 

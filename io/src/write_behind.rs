@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::{BufferPool, Completion, IoFile, PooledBuffer, Request};
 
-/// Buffers to fill and to hand to an [`IoFile`], as many as may be in flight and one more.
+/// Buffers to fill and to hand to an [`IoFile`], as many as may be in flight and those being filled.
 pub struct WriteBehind {
     pool: BufferPool,
     depth: usize,
@@ -29,15 +29,15 @@ pub struct WriteFailed {
 }
 
 impl WriteBehind {
-    /// Up to `depth` writes in flight, of up to `buffer_bytes` each.
-    pub fn new(depth: usize, buffer_bytes: usize) -> Self {
+    /// Up to `depth` writes in flight, of up to `buffer_bytes` each, while `filling` are filled.
+    pub fn new(depth: usize, filling: usize, buffer_bytes: usize) -> Self {
         let (answer, answers) = unbounded();
-        let pool = BufferPool::new(depth + 1, buffer_bytes);
+        let pool = BufferPool::new(depth + filling, buffer_bytes);
         Self { pool, depth, in_flight: 0, failed: false, answer, answers }
     }
 
-    /// The first buffer to fill, as its last user left it. The caller holds one at a time: a second
-    /// would wait forever.
+    /// A buffer to fill, as its last user left it. Called once for each that is filled at a time: one
+    /// more would wait forever.
     pub fn buffer(&self) -> PooledBuffer {
         self.pool.take()
     }
@@ -115,7 +115,7 @@ mod tests {
         let path = folder.path().join("file");
         let file = File::create(&path).unwrap();
         let file = engine.open(DirectFile::new(file).unwrap()).unwrap();
-        let mut behind = WriteBehind::new(2, ALIGNMENT);
+        let mut behind = WriteBehind::new(2, 1, ALIGNMENT);
         let mut buffer = behind.buffer();
         let written = (0..pages).try_for_each(|page| {
             buffer.fill(page);
@@ -162,7 +162,7 @@ mod tests {
     fn a_failure_that_was_told_is_not_forgotten() {
         let file = tempfile::tempfile_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         let file = faulty(0..1).open(DirectFile::new(file).unwrap()).unwrap();
-        let mut behind = WriteBehind::new(2, ALIGNMENT);
+        let mut behind = WriteBehind::new(2, 1, ALIGNMENT);
         let mut buffer = behind.buffer();
         behind.write(&file, &mut buffer, ALIGNMENT, 0).unwrap();
         behind.finish().unwrap_err();

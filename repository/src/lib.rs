@@ -40,7 +40,7 @@
 //!
 //! let image = repository.image(&backup, ReadLimits::default())?;
 //! let (mut walk, mut opener) = (image.walk(), image.opener()?);
-//! let (mut bytes, mut plain) = (Vec::new(), Vec::new());
+//! let (mut bytes, mut plain) = (RangeBuffer::default(), Vec::new());
 //! while let Some(window) = walk.next_window(1024)? {
 //!     for read in image.plan(&window)? {
 //!         image.fetch(&read, &mut bytes)?;
@@ -86,6 +86,6 @@ pub use mapped::{MappedChunks, MappedListBuilder, MappedRoot};
 pub use names::{BackupLocation, ContainerId, Domain, DomainId, SessionId, VolumeId, VolumeKey};
 pub use repository::{InitOptions, Repository, RepositoryStatus};
 pub use restore::{Image, Opener, PackRead, PlannedBlob, ReadLimits};
-pub use store::{Store, StoreError, StoreErrorKind, open_store};
+pub use store::{RangeBuffer, Store, StoreError, StoreErrorKind, open_store};
 pub use upload::{Packer, Stored, Upload, UploadLimits};
 pub use verify::{VerifyError, VerifyProgress, VerifyReport};

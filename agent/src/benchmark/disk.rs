@@ -80,7 +80,7 @@ fn open(engine: &IoEngine, file: File, folder: &Path) -> Result<IoFile> {
 
 fn write(file: &IoFile, bytes: u64, cancel: &Cancel) -> Result<()> {
     let blocks = sample::random();
-    let mut behind = WriteBehind::new(WRITES_IN_FLIGHT, WRITE_BYTES);
+    let mut behind = WriteBehind::new(WRITES_IN_FLIGHT, 1, WRITE_BYTES);
     // Every buffer that circulates is filled once: making bytes is not what is measured.
     let mut unfilled = WRITES_IN_FLIGHT + 1;
     let mut buffer = behind.buffer();

@@ -1,5 +1,9 @@
 //! How much the data path may hold and how many threads it runs.
 
+use thinmover_repository::{PackRead, RangeBuffer};
+
+use super::writer::Writer;
+
 const MIB: usize = 1 << 20;
 
 /// What the process has beside the figures below: its code, its stacks, an index run being read or
@@ -17,14 +21,20 @@ const BUFFERS_MIN: usize = 2;
 const BUFFERS_MAX: usize = 64;
 /// Writers gain nothing beyond this many.
 const WRITERS_MAX: usize = 4;
+/// Nor do fetchers: reads of 4 MiB that are in flight beside the writes.
+const FETCHERS_MAX: usize = 3;
+/// As long as there is memory for a second writer: one range is read while another is handed over.
+const FETCHERS_MIN: usize = 2;
 
 /// The bounds of one job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// Threads that hash, compress and seal.
     pub(crate) workers: usize,
-    /// Threads that fetch, open and verify in a download: they wait for the repository in turn.
+    /// Threads that open, verify and write in a download.
     pub(crate) writers: usize,
+    /// Threads that wait for the repository in a download. Each of both holds a range of a pack.
+    pub(crate) fetchers: usize,
     /// Buffers that circulate between the source and the workers; each may hold a read in flight.
     pub(crate) buffers: usize,
     /// Size of each in bytes: the unit of reads.
@@ -66,27 +76,33 @@ impl DataPath {
     pub(crate) const DEFAULT_MEMORY_BYTES: usize = 128 * MIB;
 
     /// Shares the memory out for image blocks of `block_bytes`: to an upload a quarter for the buffers
-    /// of the volume's side and a quarter for the workers, to a download half for the writers, and
-    /// to the index what is left, at most half.
+    /// of the volume's side and a quarter for the workers, to a download half for the writers and what
+    /// is fetched for them, and to the index what is left, at most half.
     ///
     /// # Errors
     /// [`TooLittleMemory`] for blocks so large that not even one of each fits.
     pub(crate) fn limits(&self, block_bytes: u32) -> Result<Limits, TooLittleMemory> {
         let bytes = block_bytes as usize;
-        let (buffer, worker, writer) =
-            (BUFFER_BYTES.max(bytes), worker_bytes(bytes), writer_bytes(bytes));
-        let least = FIXED_BYTES + INDEX_BYTES_MIN + (BUFFERS_MIN * buffer + worker).max(writer);
+        let (buffer, worker) = (BUFFER_BYTES.max(bytes), worker_bytes(bytes));
+        let (writer, range) = (Writer::memory_bytes(bytes), range_bytes(bytes));
+        let stages_min = (BUFFERS_MIN * buffer + worker).max(writer + 2 * range);
+        let least = FIXED_BYTES + INDEX_BYTES_MIN + stages_min;
         if self.memory_bytes < least {
             return Err(TooLittleMemory { block_bytes, least_bytes: least });
         }
         let shared = self.memory_bytes - FIXED_BYTES;
         let workers = (shared / 4 / worker).clamp(1, self.workers.max(1));
-        let writers = (shared / 2 / writer).clamp(1, WRITERS_MAX);
+        let writers = (shared / 2).saturating_sub(FETCHERS_MIN * range) / (writer + range);
+        let writers = writers.clamp(1, WRITERS_MAX);
+        let fetchers = (shared / 2).saturating_sub(writers * (writer + range)) / range;
+        let fetchers = fetchers.clamp(1, FETCHERS_MAX);
         let buffers = (shared / 4 / buffer).clamp(BUFFERS_MIN, BUFFERS_MAX);
-        let stages = (buffers * buffer + workers * worker).max(writers * writer);
+        let stages = (buffers * buffer + workers * worker)
+            .max(writers * (writer + range) + fetchers * range);
         Ok(Limits {
             workers,
             writers,
+            fetchers,
             buffers,
             buffer_bytes: buffer,
             window_blocks: WINDOW_BLOCKS,
@@ -101,10 +117,8 @@ fn worker_bytes(block_bytes: usize) -> usize {
     12 * MIB + 2 * block_bytes
 }
 
-/// A range of a pack (4 MiB, or one block) and what it is read through, three writes of 1 MiB or one
-/// block, a probe, and the block compressed and plain.
-fn writer_bytes(block_bytes: usize) -> usize {
-    6 * MIB + 3 * MIB.max(block_bytes) + 3 * block_bytes
+fn range_bytes(block_bytes: usize) -> usize {
+    RangeBuffer::memory_bytes(PackRead::longest_bytes(block_bytes))
 }
 
 #[cfg(test)]
@@ -118,8 +132,9 @@ mod tests {
     #[test]
     fn the_default_has_room_for_two_workers_and_a_deep_queue() {
         let limits = limits(DataPath::DEFAULT_MEMORY_BYTES, 2, 256 << 10);
-        assert_eq!((limits.workers, limits.writers, limits.buffers), (2, 4, 13));
-        assert_eq!((limits.buffer_bytes, limits.index_bytes), (2 * MIB, 52 * MIB));
+        assert_eq!((limits.workers, limits.writers, limits.fetchers), (2, 3, 2));
+        assert_eq!((limits.buffers, limits.buffer_bytes), (13, 2 * MIB));
+        assert_eq!(limits.index_bytes, 52 * MIB);
     }
 
     #[test]
@@ -150,7 +165,9 @@ mod tests {
                 let Ok(limits) = path.limits(block_bytes) else { continue };
                 let upload = limits.buffers * limits.buffer_bytes
                     + limits.workers * worker_bytes(block_bytes as usize);
-                let download = limits.writers * writer_bytes(block_bytes as usize);
+                let ranges = limits.writers + limits.fetchers;
+                let download = limits.writers * Writer::memory_bytes(block_bytes as usize)
+                    + ranges * range_bytes(block_bytes as usize);
                 let taken = FIXED_BYTES + limits.index_bytes + upload.max(download);
                 assert!(taken <= memory_bytes, "{taken} of {memory_bytes} for {limits:?}");
             }

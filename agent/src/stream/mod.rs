@@ -3,7 +3,8 @@
 //! ```text
 //! upload    plan ─ reads ─ workers: hole? id, known?, compress, seal ─ packs
 //!                                  └─ ids, put back in order ─ image tree
-//! download  image tree ─ pack ranges ─ writers: open, verify, merge ─ aligned writes
+//! download  image tree ─ pack ranges ─ fetchers: read
+//!                                     └─ writers: open, verify, merge ─ aligned writes
 //! ```
 //!
 //! It is handed open files and a repository and nothing else of the host: no path, no LVM. The I/O
@@ -13,8 +14,10 @@
 
 mod cancel;
 mod download;
+mod fetch;
 mod hole;
 mod limits;
+mod merge;
 mod plan;
 mod progress;
 pub(crate) mod ranges;
@@ -23,6 +26,7 @@ mod scan;
 mod tests;
 mod tree;
 mod upload;
+mod work;
 mod writer;
 
 pub(crate) use cancel::{Cancel, Canceled};

@@ -23,6 +23,7 @@ const BLOCK_BYTES: u32 = 64 << 10;
 const LIMITS: Limits = Limits {
     workers: 2,
     writers: 3,
+    fetchers: 2,
     buffers: 3,
     buffer_bytes: 128 << 10,
     window_blocks: 10,
@@ -350,5 +351,73 @@ fn a_store_that_fails_ends_the_upload() {
         assert!(matches!(error, Err(StreamError::Repository(_))), "{error:?}");
         std::fs::remove_file(&domain).unwrap();
         std::fs::rename(&moved, &domain).unwrap();
+    });
+}
+
+#[test]
+fn a_repository_that_fails_ends_the_download() {
+    let world = World::new();
+    let mut bytes = vec![0; 24 << 20];
+    File::open("/dev/urandom").unwrap().read_exact_at(&mut bytes, 0).unwrap();
+    let manifest = world.back_up(&IoEngine::default(), &bytes);
+    let domain = std::fs::read_dir(world.folder.path().join("repository/domain")).unwrap();
+    let packs = domain.map(|domain| domain.unwrap().path().join("pack")).next().unwrap();
+    let pack = std::fs::read_dir(packs).unwrap().map(|pack| pack.unwrap().path()).max().unwrap();
+    let old = vec![0; bytes.len()];
+    never_hangs(move || {
+        let shortened = File::options().write(true).open(&pack).unwrap();
+        for length in [shortened.metadata().unwrap().len() / 2, 0] {
+            shortened.set_len(length).unwrap();
+            let error = world.restore(&IoEngine::default(), &manifest, &old);
+            let error = error.map(|bytes| bytes.len());
+            assert!(matches!(error, Err(StreamError::Block { .. })), "{error:?}");
+        }
+        // Sparse: every blob in it is there and none is what was written.
+        shortened.set_len(64 << 20).unwrap();
+        let error = world.restore(&IoEngine::default(), &manifest, &old);
+        let error = error.map(|bytes| bytes.len());
+        assert!(matches!(error, Err(StreamError::Block { .. })), "{error:?}");
+    });
+}
+
+#[test]
+fn a_disk_that_fails_at_any_write_never_holds_a_download_up() {
+    let world = World::new();
+    let content = content(5, 6 << 20);
+    let manifest = world.back_up(&IoEngine::default(), &content);
+    let old = vec![9; content.len()];
+    let attempts = std::cell::Cell::new(0);
+    never_hangs(move || {
+        attempts.set(attempts.get() + 2);
+        let restored = world.restore(&faulty(attempts.get(), attempts.get()), &manifest, &old);
+        let error = restored.map(|bytes| bytes.len());
+        let failed = |error: &StreamError| {
+            matches!(error, StreamError::Write { .. } | StreamError::Read { .. })
+        };
+        assert!(error.as_ref().is_err_and(failed), "{error:?}");
+    });
+}
+
+#[test]
+fn a_canceled_download_ends() {
+    let world = World::new();
+    let content = content(6, 6 << 20);
+    let manifest = world.back_up(&IoEngine::default(), &content);
+    never_hangs(move || {
+        let image = world.repository.image(&manifest, ReadLimits::default()).unwrap();
+        // What is behind the image is cleared as well, which takes long.
+        let file = world.file("target", &[]);
+        file.set_len(1 << 40).unwrap();
+        let target = open(&IoEngine::default(), file);
+        let job = Download { image: &image, target: &target, blank: false };
+        let (progress, cancel) = (Progress::default(), Cancel::default());
+        let canceled = cancel.clone();
+        let soon = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(5));
+            canceled.cancel(Canceled::Asked { by: "test".into() });
+        });
+        let error = super::download(&job, &LIMITS, &progress, &cancel);
+        assert!(matches!(error, Err(StreamError::Canceled(_))), "{error:?}");
+        soon.join().unwrap();
     });
 }

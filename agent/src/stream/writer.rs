@@ -1,111 +1,80 @@
-//! One writer of a download: opens and verifies what a range of a pack holds, and writes neighbours
-//! together; clears holes.
+//! One writer of a download: opens and verifies what a range of a pack holds, straight into what is
+//! written; clears holes.
 
-use thinmover_io::{ALIGNMENT, BufferPool, PooledBuffer, WriteBehind};
+use thinmover_io::BufferPool;
 use thinmover_repository::{Opener, PackRead};
 
 use super::download::{Download, Downloaded};
+use super::merge::Merge;
 use super::{Progress, StreamError, is_hole};
 
-/// Neighbouring image blocks are merged into writes of up to this many bytes.
-const WRITE_BYTES: usize = 1 << 20;
-
-/// Writes that one writer has in flight while it opens what comes next.
-const DEPTH: usize = 2;
+/// What is read at once to see whether it is zeroes already, in bytes.
+const PROBE_BYTES: usize = 1 << 20;
 
 /// Writes to the target of one download and counts what it did.
 pub(super) struct Writer<'a> {
     job: &'a Download<'a>,
     progress: &'a Progress,
     done: Downloaded,
-    behind: WriteBehind,
-    /// What is read to see whether it is zeroes already: one buffer.
+    merge: Merge<'a>,
+    /// One buffer.
     probe: BufferPool,
-    buffer: PooledBuffer,
-    /// Where on the target the buffer's first byte belongs, in bytes.
-    offset: u64,
-    /// How much of the buffer is to be written, in bytes.
-    filled: usize,
     opener: Opener<'a>,
-    /// What the last range of a pack held, and the last blob of it; kept for their memory.
-    range: Vec<u8>,
+    /// The last blob that belongs to several places; kept for its memory.
     plain: Vec<u8>,
 }
 
 impl<'a> Writer<'a> {
+    /// The most memory it takes for blocks of `block_bytes`, in bytes: a block compressed and plain
+    /// beside the two that stand here.
+    pub(super) fn memory_bytes(block_bytes: usize) -> usize {
+        Merge::memory_bytes(block_bytes.max(PROBE_BYTES)) + PROBE_BYTES + 2 * block_bytes
+    }
+
     pub(super) fn new(job: &'a Download<'a>, progress: &'a Progress) -> Result<Self, StreamError> {
-        let block_bytes = usize::try_from(job.block_bytes()).unwrap_or(WRITE_BYTES);
-        let behind = WriteBehind::new(DEPTH, WRITE_BYTES.max(block_bytes));
+        let block_bytes = job.image.root().block_bytes() as usize;
         Ok(Self {
             job,
             progress,
             done: Downloaded::default(),
-            buffer: behind.buffer(),
-            behind,
-            probe: BufferPool::new(1, WRITE_BYTES),
-            offset: 0,
-            filled: 0,
+            merge: Merge::new(job.target, block_bytes.max(PROBE_BYTES)),
+            probe: BufferPool::new(1, PROBE_BYTES),
             opener: job.image.opener()?,
-            range: Vec::new(),
             plain: Vec::new(),
         })
     }
 
     /// Returns once everything is written, though not durable: what was done.
-    pub(super) fn finish(mut self) -> Result<Downloaded, StreamError> {
-        self.behind.finish()?;
-        Ok(self.done)
+    pub(super) fn finish(self) -> Result<Downloaded, StreamError> {
+        Ok(Downloaded { written_bytes: self.merge.finish()?, ..self.done })
     }
 
-    /// Writes the image blocks that `read` holds.
-    pub(super) fn restore(&mut self, read: &PackRead) -> Result<(), StreamError> {
+    /// Writes the image blocks that `read` holds; `bytes` are those of its range.
+    pub(super) fn restore(&mut self, read: &PackRead, bytes: &[u8]) -> Result<(), StreamError> {
+        let Self { opener, merge, plain, .. } = self;
         let block_bytes = self.job.block_bytes();
-        let mut range = std::mem::take(&mut self.range);
-        let mut plain = std::mem::take(&mut self.plain);
-        self.job.image.fetch(read, &mut range).map_err(|source| {
-            let blocks = || read.blobs.iter().flat_map(|blob| &blob.blocks);
-            let (first, last) = (blocks().min().unwrap_or(&0), blocks().max().unwrap_or(&0));
-            let (offset, end) = (first * block_bytes, (last + 1) * block_bytes);
-            StreamError::Block { offset, length: end - offset, source }
-        })?;
         for blob in &read.blobs {
-            self.opener.open(read, &range, blob, &mut plain).map_err(|source| {
+            let length = blob.plain_bytes() as usize;
+            let damaged = |source| {
                 let offset = blob.blocks.first().unwrap_or(&0) * block_bytes;
-                StreamError::Block { offset, length: u64::from(blob.plain_bytes()), source }
-            })?;
-            for block in &blob.blocks {
-                self.append(block * block_bytes, &plain)?;
-                self.progress.add_done_bytes(plain.len() as u64);
+                StreamError::Block { offset, length: length as u64, source }
+            };
+            if let [block] = blob.blocks[..] {
+                merge.put(block * block_bytes, length, |place| {
+                    opener.open_into(read, bytes, blob, place).map_err(damaged)
+                })?;
+            } else {
+                opener.open(read, bytes, blob, plain).map_err(damaged)?;
+                for block in &blob.blocks {
+                    merge.put(block * block_bytes, length, |place| {
+                        place.copy_from_slice(plain);
+                        Ok(())
+                    })?;
+                }
             }
+            self.progress.add_done_bytes((length * blob.blocks.len()) as u64);
         }
-        (self.range, self.plain) = (range, plain);
-        self.flush()
-    }
-
-    fn append(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StreamError> {
-        let adjoins = self.offset + self.filled as u64 == offset;
-        if !adjoins || self.filled + bytes.len() > self.buffer.len() {
-            self.flush()?;
-            self.offset = offset;
-        }
-        self.buffer[self.filled..self.filled + bytes.len()].copy_from_slice(bytes);
-        self.filled += bytes.len();
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), StreamError> {
-        let (offset, filled) = (self.offset, std::mem::take(&mut self.filled));
-        if filled == 0 {
-            return Ok(());
-        }
-        // Only the image's tail can need it; see `Download::padded_end`.
-        let room = self.job.target.size_bytes() - offset;
-        let room = usize::try_from(room).unwrap_or(usize::MAX);
-        let length = filled.next_multiple_of(ALIGNMENT).min(room);
-        self.buffer[filled..length].fill(0);
-        self.behind.write(self.job.target, &mut self.buffer, length, offset)?;
-        self.done.written_bytes += length as u64;
-        Ok(())
+        merge.flush()
     }
 
     /// Makes `length` bytes at `offset` read as zeroes: a discard, which a device may ignore in
@@ -120,6 +89,7 @@ impl<'a> Writer<'a> {
             while at < end {
                 at += self.write_zeroes_where_needed(at, end - at)? as u64;
             }
+            self.merge.flush()?;
         }
         Ok(())
     }
@@ -135,9 +105,10 @@ impl<'a> Writer<'a> {
             .map_err(|source| StreamError::Read { offset: at, length, source })?;
         self.done.read_bytes += length as u64;
         if !is_hole(&buffer[..length]) {
-            self.buffer[..length].fill(0);
-            (self.offset, self.filled) = (at, length);
-            self.flush()?;
+            self.merge.put(at, length, |place| {
+                place.fill(0);
+                Ok(())
+            })?;
         }
         Ok(length)
     }

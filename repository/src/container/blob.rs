@@ -1,6 +1,6 @@
 //! Opening a blob: unseal, decompress to the exact length, compute the id again.
 
-use crate::crypto::{DomainKeys, SealKey};
+use crate::crypto::{DomainKeys, SealKey, TAG_BYTES};
 use crate::error::{Error, Result};
 use crate::names::{ContainerId, ContainerRef};
 
@@ -31,9 +31,23 @@ impl<'k> BlobOpener<'k> {
         sealed: &[u8],
         plain: &mut Vec<u8>,
     ) -> Result<()> {
+        // Bounded: no index names a longer blob.
+        plain.resize(entry.plain_bytes as usize, 0);
+        let opened = self.open_into(container, entry, sealed, plain);
+        opened.inspect_err(|_| plain.clear())
+    }
+
+    /// The same, into a `plain` as long as the entry says. After an error it is all zeroes.
+    pub(crate) fn open_into(
+        &mut self,
+        container: ContainerRef,
+        entry: &Entry,
+        sealed: &[u8],
+        plain: &mut [u8],
+    ) -> Result<()> {
         let opened = self.try_open(container, entry, sealed, plain);
         opened.map_err(|reason| {
-            plain.clear();
+            plain.fill(0);
             let range = u64::from(entry.offset)..entry.end();
             Error::damaged_at(&container.key(self.keys.id()), range, reason)
         })
@@ -44,7 +58,7 @@ impl<'k> BlobOpener<'k> {
         container: ContainerRef,
         entry: &Entry,
         sealed: &[u8],
-        plain: &mut Vec<u8>,
+        plain: &mut [u8],
     ) -> std::result::Result<(), &'static str> {
         if self.last_key.as_ref().is_none_or(|(id, _)| *id != container.id) {
             let key = self.keys.container_key(container.id).map_err(|_| "no key can be made")?;
@@ -54,27 +68,34 @@ impl<'k> BlobOpener<'k> {
         if sealed.len() != entry.stored_bytes as usize {
             return Err("it is cut off");
         }
+        if plain.len() != entry.plain_bytes as usize {
+            return Err("its length is not what the index says");
+        }
         let aad = blob_aad(self.keys.repository(), entry.kind, &entry.id);
         let nonce = u64::from(entry.offset);
-        match entry.compression {
+        let length = match entry.compression {
             Compression::None => {
-                if !key.open(nonce, &aad, sealed, plain) {
+                if !key.open_into(nonce, &aad, sealed, plain) {
                     return Err("its bytes are not what was written");
                 }
+                plain.len()
             }
             Compression::Zstd => {
-                if !key.open(nonce, &aad, sealed, &mut self.compressed) {
+                // Never shorter again, so that only what is new is zeroed.
+                let length = sealed.len().saturating_sub(TAG_BYTES);
+                if self.compressed.len() < length {
+                    self.compressed.resize(length, 0);
+                }
+                let compressed = &mut self.compressed[..length];
+                if !key.open_into(nonce, &aad, sealed, compressed) {
                     return Err("its bytes are not what was written");
                 }
-                plain.resize(entry.plain_bytes as usize, 0);
-                let length = self
-                    .decompressor
-                    .decompress_to_buffer(&self.compressed, plain.as_mut_slice())
-                    .map_err(|_| "it does not decompress")?;
-                plain.truncate(length);
+                self.decompressor
+                    .decompress_to_buffer(compressed, plain)
+                    .map_err(|_| "it does not decompress")?
             }
-        }
-        if plain.len() != entry.plain_bytes as usize {
+        };
+        if length != plain.len() {
             return Err("its length is not what the index says");
         }
         if self.keys.blob_id_of_byte(entry.kind, plain) != entry.id {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
 use crate::names::ContainerRef;
-use crate::store::Store;
+use crate::store::{RangeBuffer, Store};
 
 use super::Run;
 use super::frame::{HEADER_BYTES, TRAILER_BYTES, footer_aad, parse_trailer};
@@ -32,7 +32,7 @@ pub(crate) fn read_footer(
     if size < (HEADER_BYTES + TRAILER_BYTES) as u64 || size > u64::from(u32::MAX) {
         return Err(Error::damaged(&object, format!("{size} bytes cannot be a pack")));
     }
-    let mut bytes = Vec::new();
+    let mut bytes = RangeBuffer::default();
     let mut start = size.saturating_sub(TAIL_BYTES);
     store.get_range(&object, start..size, &mut bytes)?;
     let Some(trailer) = bytes.last_chunk::<TRAILER_BYTES>().copied() else {

@@ -66,20 +66,31 @@ impl SealKey {
     /// whether it is what was sealed; if not, `plain` holds nothing.
     #[must_use]
     pub(crate) fn open(&self, nonce: u64, aad: &[u8], sealed: &[u8], plain: &mut Vec<u8>) -> bool {
-        let Some(length) = sealed.len().checked_sub(TAG_BYTES) else {
-            plain.clear();
-            return false;
-        };
-        let (cipher, tag) = sealed.split_at(length);
-        plain.resize(length, 0);
-        let opened = self
-            .0
-            .open_separate_gather(to_nonce(nonce), Aad::from(aad), cipher, tag, plain)
-            .is_ok();
+        plain.resize(sealed.len().saturating_sub(TAG_BYTES), 0);
+        let opened = self.open_into(nonce, aad, sealed, plain);
         if !opened {
             plain.clear();
         }
         opened
+    }
+
+    /// The same, into a `plain` of the plaintext's length. If it is not what was sealed, what `plain`
+    /// holds is not to be used.
+    #[must_use]
+    pub(crate) fn open_into(
+        &self,
+        nonce: u64,
+        aad: &[u8],
+        sealed: &[u8],
+        plain: &mut [u8],
+    ) -> bool {
+        let (nonce, aad) = (to_nonce(nonce), Aad::from(aad));
+        match sealed.split_last_chunk::<TAG_BYTES>() {
+            Some((cipher, tag)) if cipher.len() == plain.len() => {
+                self.0.open_separate_gather(nonce, aad, cipher, tag, plain).is_ok()
+            }
+            _ => false,
+        }
     }
 }
 

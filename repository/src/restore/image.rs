@@ -13,7 +13,7 @@ use crate::image::{BlobSource, ImageDiff, ImageRoot, ImageWalk, Window, block_id
 use crate::manifest::Manifest;
 use crate::mapped::{MappedChunks, MappedRoot};
 use crate::names::BackupLocation;
-use crate::store::Store;
+use crate::store::{RangeBuffer, Store};
 
 /// Bounds of what reading holds in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +154,7 @@ impl Image {
     ///
     /// # Errors
     /// What the store reports.
-    pub fn fetch(&self, read: &PackRead, out: &mut Vec<u8>) -> Result<()> {
+    pub fn fetch(&self, read: &PackRead, out: &mut RangeBuffer) -> Result<()> {
         let end = read.offset + read.length;
         Ok(self.store.get_range(&read.object, read.offset..end, out)?)
     }
@@ -213,7 +213,7 @@ impl BlobSource for Image {
             blobs.push((container, PlannedBlob { blocks: Vec::new(), entry }));
         }
         let mut opener = self.opener()?;
-        let mut bytes = Vec::new();
+        let mut bytes = RangeBuffer::default();
         let mut bodies = HashMap::with_capacity(ids.len());
         for read in plan(blobs, |container| container.key(self.keys.id())) {
             self.fetch(&read, &mut bytes)?;
@@ -248,13 +248,32 @@ impl Opener<'_> {
         blob: &PlannedBlob,
         plain: &mut Vec<u8>,
     ) -> Result<()> {
-        let range = [u64::from(blob.entry.offset), blob.entry.end()]
-            .map(|at| at.checked_sub(read.offset).and_then(|at| usize::try_from(at).ok()));
-        let sealed = match range {
-            [Some(start), Some(end)] => bytes.get(start..end).unwrap_or_default(),
-            _ => &[],
-        };
-        self.0.open(read.container, &blob.entry, sealed, plain)
+        self.0.open(read.container, &blob.entry, sealed(read, bytes, blob), plain)
+    }
+
+    /// As [`open`](Self::open), into a `plain` that is as long as [`PlannedBlob::plain_bytes`] says.
+    /// After an error it is all zeroes.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_into(
+        &mut self,
+        read: &PackRead,
+        bytes: &[u8],
+        blob: &PlannedBlob,
+        plain: &mut [u8],
+    ) -> Result<()> {
+        self.0.open_into(read.container, &blob.entry, sealed(read, bytes, blob), plain)
+    }
+}
+
+/// The sealed bytes of a blob in those of its read; fewer where that is cut off.
+fn sealed<'b>(read: &PackRead, bytes: &'b [u8], blob: &PlannedBlob) -> &'b [u8] {
+    let range = [u64::from(blob.entry.offset), blob.entry.end()]
+        .map(|at| at.checked_sub(read.offset).and_then(|at| usize::try_from(at).ok()));
+    match range {
+        [Some(start), Some(end)] => bytes.get(start..end).unwrap_or_default(),
+        _ => &[],
     }
 }
 

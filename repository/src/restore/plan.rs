@@ -1,11 +1,12 @@
 //! From blocks to reads: few, large, in the order of the packs. Pure.
 
 use crate::container::Entry;
+use crate::crypto::TAG_BYTES;
 use crate::id::Id;
 use crate::names::ContainerRef;
 
 /// A read is no longer than this, unless a single blob is.
-const READ_BYTES_MAX: u64 = 4 << 20;
+const READ_BYTES_MAX: usize = 4 << 20;
 /// Bytes between two blobs that are read along rather than asked for apart.
 const GAP_BYTES_MAX: u64 = 64 << 10;
 
@@ -29,6 +30,14 @@ pub struct PlannedBlob {
     /// Numbers of the image's blocks that hold this content, ascending, at least one.
     pub blocks: Vec<u64>,
     pub(crate) entry: Entry,
+}
+
+impl PackRead {
+    /// The longest there is where image blocks have `block_bytes`, in bytes.
+    pub const fn longest_bytes(block_bytes: usize) -> usize {
+        let blob = block_bytes + TAG_BYTES;
+        if blob > READ_BYTES_MAX { blob } else { READ_BYTES_MAX }
+    }
 }
 
 impl PlannedBlob {
@@ -57,7 +66,7 @@ pub(super) fn plan(
             Some(read)
                 if read.container == container
                     && start <= read.offset + read.length + GAP_BYTES_MAX
-                    && read.length.max(end - read.offset) <= READ_BYTES_MAX =>
+                    && read.length.max(end - read.offset) <= READ_BYTES_MAX as u64 =>
             {
                 read.length = read.length.max(end - read.offset);
                 read.blobs.push(blob);
@@ -122,7 +131,7 @@ mod tests {
             let reads = plan(blobs.clone(), |_| String::new());
             prop_assert_eq!(reads.iter().map(|read| read.blobs.len()).sum::<usize>(), blobs.len());
             for read in &reads {
-                prop_assert!(read.length <= READ_BYTES_MAX || read.blobs.len() == 1);
+                prop_assert!(read.length <= READ_BYTES_MAX as u64 || read.blobs.len() == 1);
                 for blob in &read.blobs {
                     prop_assert!(u64::from(blob.entry.offset) >= read.offset);
                     prop_assert!(blob.entry.end() <= read.offset + read.length);

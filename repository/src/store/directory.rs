@@ -15,7 +15,9 @@ use super::key::{is_valid_key, is_valid_prefix};
 use super::ranges::read_range;
 use super::stream::StreamWriter;
 use super::unnamed::{UnnamedFile, sync_directory};
-use super::{Creation, ListEntry, ObjectWriter, Store, StoreError, StoreErrorKind, StoreResult};
+use super::{
+    Creation, ListEntry, ObjectWriter, RangeBuffer, Store, StoreError, StoreErrorKind, StoreResult,
+};
 
 /// Objects as files below one directory, which is made at the first create.
 #[derive(Debug)]
@@ -120,7 +122,7 @@ impl Store for DirectoryStore {
         Ok(bytes)
     }
 
-    fn get_range(&self, key: &str, range: Range<u64>, out: &mut Vec<u8>) -> StoreResult<()> {
+    fn get_range(&self, key: &str, range: Range<u64>, out: &mut RangeBuffer) -> StoreResult<()> {
         let path = self.path("read", key)?;
         let file = File::open(path).map_err(self.io("read", key))?;
         let size = file.metadata().map_err(self.io("read", key))?.len();
@@ -128,8 +130,7 @@ impl Store for DirectoryStore {
         let Some(length) = length.filter(|_| range.end <= size) else {
             return Err(self.error(StoreErrorKind::TooShort, "read", key));
         };
-        out.resize(length, 0);
-        read_range(&file, range.start, out).map_err(self.io("read", key))
+        read_range(&file, range.start, length, out).map_err(self.io("read", key))
     }
 
     fn size(&self, key: &str) -> StoreResult<u64> {

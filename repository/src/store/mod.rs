@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows what the objects mean.
 
+mod buffer;
 mod directory;
 mod error;
 mod key;
@@ -14,6 +15,7 @@ mod url;
 use std::fmt;
 use std::ops::{ControlFlow, Range};
 
+pub use buffer::RangeBuffer;
 pub use directory::DirectoryStore;
 pub use error::{StoreError, StoreErrorKind};
 pub use url::open_store;
@@ -58,7 +60,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// `NotFound`, `TooShort`, and what the medium reports.
-    fn get_range(&self, key: &str, range: Range<u64>, out: &mut Vec<u8>) -> StoreResult<()>;
+    fn get_range(&self, key: &str, range: Range<u64>, out: &mut RangeBuffer) -> StoreResult<()>;
 
     /// The object's length in bytes.
     ///

@@ -5,18 +5,23 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use thinmover_io::{ALIGNMENT, AlignedBuffer, set_direct};
+use thinmover_io::{ALIGNMENT, set_direct};
+
+use super::RangeBuffer;
 
 /// Shorter ranges (footers, tree nodes) lie close together and are worth caching.
 const DIRECT_BYTES_MIN: usize = 256 << 10;
-/// One read request.
-const STAGING_BYTES: usize = 1 << 20;
 
-/// Fills `out` from `start`. Nobody else uses the file meanwhile: its flags are changed and put
-/// back.
-pub(super) fn read_range(file: &File, start: u64, out: &mut [u8]) -> io::Result<()> {
-    if out.len() >= DIRECT_BYTES_MIN && set_direct(file, true).is_ok() {
-        let read = read_direct(file, start, out);
+/// Reads `length` bytes from `start`. Nobody else uses the file meanwhile: its flags are changed and
+/// put back.
+pub(super) fn read_range(
+    file: &File,
+    start: u64,
+    length: usize,
+    out: &mut RangeBuffer,
+) -> io::Result<()> {
+    if length >= DIRECT_BYTES_MIN && set_direct(file, true).is_ok() {
+        let read = read_direct(file, start, length, out);
         let buffered = set_direct(file, false);
         match read {
             // What it takes is not the same everywhere; the cache takes anything.
@@ -24,28 +29,24 @@ pub(super) fn read_range(file: &File, start: u64, out: &mut [u8]) -> io::Result<
             read => return read,
         }
     }
-    file.read_exact_at(out, start)
+    file.read_exact_at(out.room(length), start)
 }
 
-/// Reads whole units around the range and copies what was asked for.
-fn read_direct(file: &File, start: u64, mut out: &mut [u8]) -> io::Result<()> {
-    let mut staging = AlignedBuffer::new(STAGING_BYTES);
-    let mut at = start - start % ALIGNMENT as u64;
-    let mut skip = usize::try_from(start - at).unwrap_or_default();
-    while !out.is_empty() {
-        let wanted = (skip + out.len()).next_multiple_of(ALIGNMENT).min(STAGING_BYTES);
-        let length = file.read_at(&mut staging[..wanted], at)?;
-        let usable = length.saturating_sub(skip).min(out.len());
-        if usable == 0 {
+/// Reads the whole units around the range.
+fn read_direct(file: &File, start: u64, length: usize, out: &mut RangeBuffer) -> io::Result<()> {
+    let units = out.units(start, length);
+    let skip = start % ALIGNMENT as u64;
+    let first = start - skip;
+    let wanted = usize::try_from(skip).unwrap_or_default() + length;
+    let mut reached = 0;
+    while reached < wanted {
+        // A short read may end anywhere; the next one begins at a unit again.
+        let from = reached - reached % ALIGNMENT;
+        let end = from + file.read_at(&mut units[from..], first + from as u64)?;
+        if end <= reached {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let (now, later) = out.split_at_mut(usable);
-        now.copy_from_slice(&staging[skip..skip + usable]);
-        out = later;
-        // A short read may end anywhere; the next one begins at a unit again.
-        let end = at + (skip + usable) as u64;
-        at = end - end % ALIGNMENT as u64;
-        skip = usize::try_from(end - at).unwrap_or_default();
+        reached = end;
     }
     Ok(())
 }
@@ -61,21 +62,20 @@ mod tests {
         let bytes: Vec<u8> =
             (0..3_000_001_usize).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
         file.write_all(&bytes).unwrap();
+        let mut out = RangeBuffer::default();
         for start in [0, 1, 4095, 4096, 1 << 20, 2_000_000] {
             for length in [0, 1, 300_000, 1 << 20, (1 << 20) + 1, 1_000_001] {
                 if start + length > bytes.len() {
                     continue;
                 }
-                let mut out = vec![0xee; length];
-                read_range(&file, start as u64, &mut out).unwrap();
-                assert!(out == bytes[start..start + length], "{start} {length}");
-                let mut out = vec![0xee; length];
-                read_direct(&file, start as u64, &mut out).unwrap();
-                assert!(out == bytes[start..start + length], "direct {start} {length}");
+                for read in [read_range, read_direct] {
+                    out.room(length).fill(0xee);
+                    read(&file, start as u64, length, &mut out).unwrap();
+                    assert!(*out == bytes[start..start + length], "{start} {length}");
+                }
             }
         }
-        let mut out = vec![0; 400_000];
-        let error = read_range(&file, 2_700_000, &mut out).unwrap_err();
+        let error = read_range(&file, 2_700_000, 400_000, &mut out).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

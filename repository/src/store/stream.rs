@@ -33,7 +33,7 @@ impl StreamWriter {
     ) -> io::Result<Self> {
         reserve(unnamed.file(), expected_bytes)?;
         let file = io.open(DirectFile::new(unnamed.file().try_clone()?)?)?;
-        let behind = WriteBehind::new(DEPTH, STAGING_BYTES);
+        let behind = WriteBehind::new(DEPTH, 1, STAGING_BYTES);
         let staging = behind.buffer();
         Ok(Self { unnamed, file, behind, staging, staged: 0, written: 0 })
     }

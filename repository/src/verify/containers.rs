@@ -11,7 +11,7 @@ use crate::container::{
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
 use crate::names::ContainerRef;
-use crate::store::Store;
+use crate::store::{RangeBuffer, Store};
 
 /// Blobs are read in ranges of about this length.
 const READ_BYTES: u64 = 4 << 20;
@@ -93,7 +93,7 @@ impl<'c> ContainerChecker<'c> {
         let object = container.key(self.keys.id());
         let size = self.store.size(&object)?;
         let footer = read_footer(self.store, self.keys, container, size)?;
-        let mut bytes = Vec::new();
+        let mut bytes = RangeBuffer::default();
         self.store.get_range(&object, 0..HEADER_BYTES as u64, &mut bytes)?;
         if let Err(error) = check_header(&object, &bytes, self.keys.repository(), container) {
             self.report.add_error(&object, &error);
@@ -138,7 +138,7 @@ impl<'c> ContainerChecker<'c> {
         container: ContainerRef,
         object: &str,
         entries: &[Entry],
-        bytes: &mut Vec<u8>,
+        bytes: &mut RangeBuffer,
         bad_offsets: &mut HashSet<u32>,
     ) -> Result<()> {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(()) };

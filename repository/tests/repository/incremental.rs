@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use thinmover_repository::{
-    Domain, Error, Id, Image, Manifest, ReadLimits, Repository, Result, Upload, UploadLimits,
-    VolumeKey,
+    Domain, Error, Id, Image, Manifest, RangeBuffer, ReadLimits, Repository, Result, Upload,
+    UploadLimits, VolumeKey,
 };
 
 use super::support::*;
@@ -143,7 +143,7 @@ fn the_blocks_that_differ_turn_one_image_into_the_other() {
         target.resize(wanted.len(), 0);
         let mut written = 0;
         let (mut diff, mut opener) = (to.diff(from).unwrap(), to.opener().unwrap());
-        let (mut bytes, mut plain) = (Vec::new(), Vec::new());
+        let (mut bytes, mut plain) = (RangeBuffer::default(), Vec::new());
         while let Some(changes) = diff.next_window(3).unwrap() {
             let has = |block: u64| block < to.root().blocks();
             for change in changes.iter().filter(|c| c.after.is_hole() && has(c.block)) {

@@ -4,7 +4,7 @@ use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex};
 
 use thinmover_repository::store::{
-    Creation, ListEntry, ObjectWriter, Store, StoreErrorKind, StoreResult,
+    Creation, ListEntry, ObjectWriter, RangeBuffer, Store, StoreErrorKind, StoreResult,
 };
 
 use super::memory::error;
@@ -78,7 +78,7 @@ impl Store for FaultyStore {
         self.run("get", key, || self.inner.get(key, max_bytes))
     }
 
-    fn get_range(&self, key: &str, range: Range<u64>, out: &mut Vec<u8>) -> StoreResult<()> {
+    fn get_range(&self, key: &str, range: Range<u64>, out: &mut RangeBuffer) -> StoreResult<()> {
         self.run("get", key, || self.inner.get_range(key, range.clone(), out))
     }
 

@@ -5,7 +5,7 @@ use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex};
 
 use thinmover_repository::store::{
-    Creation, ListEntry, ObjectWriter, Store, StoreError, StoreErrorKind, StoreResult,
+    Creation, ListEntry, ObjectWriter, RangeBuffer, Store, StoreError, StoreErrorKind, StoreResult,
 };
 
 type Objects = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
@@ -62,12 +62,12 @@ impl Store for MemoryStore {
         Ok(self.bytes(key))
     }
 
-    fn get_range(&self, key: &str, range: Range<u64>, out: &mut Vec<u8>) -> StoreResult<()> {
+    fn get_range(&self, key: &str, range: Range<u64>, out: &mut RangeBuffer) -> StoreResult<()> {
         self.size(key)?;
         let objects = self.0.lock().unwrap();
         let piece = objects[key].get(range.start as usize..range.end as usize);
-        out.clear();
-        out.extend(piece.ok_or_else(|| error(StoreErrorKind::TooShort, key))?);
+        let piece = piece.ok_or_else(|| error(StoreErrorKind::TooShort, key))?;
+        out.room(piece.len()).copy_from_slice(piece);
         Ok(())
     }
 

@@ -3,7 +3,9 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex};
 
-use thinmover_repository::store::{Creation, ListEntry, ObjectWriter, Store, StoreResult};
+use thinmover_repository::store::{
+    Creation, ListEntry, ObjectWriter, RangeBuffer, Store, StoreResult,
+};
 
 #[derive(Clone, Debug)]
 pub(crate) struct RecordingStore {
@@ -41,7 +43,7 @@ impl Store for RecordingStore {
         self.inner.get(key, max_bytes)
     }
 
-    fn get_range(&self, key: &str, range: Range<u64>, out: &mut Vec<u8>) -> StoreResult<()> {
+    fn get_range(&self, key: &str, range: Range<u64>, out: &mut RangeBuffer) -> StoreResult<()> {
         self.note("get", key);
         self.inner.get_range(key, range, out)
     }

@@ -6,7 +6,8 @@ use tempfile::TempDir;
 use thinmover_io::IoEngine;
 use thinmover_repository::{
     Domain, Id, ImageRoot, InitOptions, Manifest, ManifestDraft, Passphrase, PassphraseCost,
-    ReadLimits, Repository, Result, Source, Store, Upload, UploadLimits, VolumeKey, open_store,
+    RangeBuffer, ReadLimits, Repository, Result, Source, Store, Upload, UploadLimits, VolumeKey,
+    open_store,
 };
 
 pub(crate) const BLOCK: usize = 64 << 10;
@@ -129,7 +130,7 @@ pub(crate) fn restore_with(
     let block_bytes = u64::from(image.root().block_bytes());
     let mut out = vec![0; image.root().total_bytes() as usize];
     let (mut walk, mut opener) = (image.walk(), image.opener()?);
-    let (mut bytes, mut plain) = (Vec::new(), Vec::new());
+    let (mut bytes, mut plain) = (RangeBuffer::default(), Vec::new());
     let mut expected_block = 0;
     while let Some(window) = walk.next_window(window_blocks)? {
         assert_eq!(window.first_block, expected_block);
@@ -159,7 +160,7 @@ pub(crate) fn restores_equal(
 ) -> Result<bool> {
     let source = repository.image(backup, ReadLimits::default())?;
     let (mut walk, mut opener) = (source.walk(), source.opener()?);
-    let (mut bytes, mut plain) = (Vec::new(), Vec::new());
+    let (mut bytes, mut plain) = (RangeBuffer::default(), Vec::new());
     let mut blocks: Vec<Option<&[u8]>> = image.chunks(BLOCK).map(Some).collect();
     let mut is_equal = source.root().total_bytes() == image.len() as u64;
     while let Some(window) = walk.next_window(1000)? {
