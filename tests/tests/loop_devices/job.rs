@@ -115,7 +115,7 @@ impl Host {
             let snapshot = volumes.lines().find_map(|line| {
                 let mut fields = line.trim().split('|');
                 let (name, active, tags) = (fields.next()?, fields.next()?, fields.next()?);
-                (active == "active" && tags.contains("thinmover")).then(|| name.to_owned())
+                (active == "active" && tags.contains("thinmover.owner=")).then(|| name.to_owned())
             });
             if let Some(snapshot) = snapshot {
                 signal(job, Signal::SIGSTOP);

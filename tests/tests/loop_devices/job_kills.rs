@@ -18,6 +18,8 @@ const NEW_BYTES: u64 = 8 * MIB;
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("a_killed_upload_leaves_nothing", upload).with_kind(KILLS),
+        Trial::test("an_upload_killed_around_its_base_leaves_a_sound_one_or_none", based)
+            .with_kind(KILLS),
         Trial::test("a_killed_download_to_a_new_volume_leaves_all_of_it_or_nothing", new_volume)
             .with_kind(KILLS),
         Trial::test("a_killed_download_leaves_no_activation", activation).with_kind(KILLS),
@@ -30,7 +32,8 @@ fn upload() -> Result<(), Failed> {
     // One worker, and each time as much that is new: the same points each time, a pack's among them.
     host.thinmover.configure("[data_path]\nworkers = 1\n");
     host.write_file("file", NEW_BYTES);
-    let words = ["backup", "create", &host.data.name];
+    // The same way each time, whatever the one before left.
+    let words = ["backup", "create", &host.data.name, "--parent", "none"];
     let before = HostState::now();
     let log = log_of(&host, &words);
     let points = points(&log);
@@ -61,6 +64,35 @@ fn upload() -> Result<(), Failed> {
             host.run(0, &["backup", "verify", id]);
         }
         listed = now.len();
+    }
+    host.verify_all();
+    Ok(())
+}
+
+/// Where the base is looked at, and where the next one is noted.
+fn based() -> Result<(), Failed> {
+    let host = Host::with_ext4();
+    host.write_file("file", NEW_BYTES);
+    let words = ["backup", "create", &host.data.name];
+    host.run(0, &words);
+    let before = HostState::now();
+    let log = log_of(&host, &words);
+    let unrecorded = while_unrecorded(&log);
+    let around = ["dm:", "lvm:retag", "file:replace"];
+    let is_around = |point: &&String| around.iter().any(|word| point.starts_with(word));
+    for point in all_points(&log).iter().filter(is_around) {
+        host.write_file("file", MIB);
+        // A sound base, so that the same points are passed.
+        host.run(0, &words);
+        kill(&host, point, &words);
+        host.recover();
+        if unrecorded.contains(point) {
+            host.pool.message("release_metadata_snap");
+            host.recover();
+        }
+        let difference = before.difference(&HostState::now());
+        assert!(difference.is_empty(), "killed at {point}:\n{difference}");
+        host.run(0, &words);
     }
     host.verify_all();
     Ok(())

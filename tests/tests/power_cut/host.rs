@@ -22,9 +22,11 @@ echo 'correct horse battery staple' > /root/password
 thinmover repo init file:///var/backup --password-file /root/password
 sync";
 
-/// What is left of jobs: of volumes and records there should be `data` and `pool`.
+/// What is left of jobs: of volumes and records there should be `data` and `pool`, and no held
+/// metadata. The tag that names a volume's last backup is meant to stay.
 pub(crate) const LEFT: &str = "\
-lvs --noheadings --separator ' ' -o lv_name,lv_tags vg0
+lvs --noheadings --separator ' ' -o lv_name,lv_tags vg0 | sed 's/thinmover.base=[0-9a-f]*//'
+dmsetup status vg0-pool-tpool | awk '$7 != \"-\" { print \"held metadata\", $7 }'
 ls -A /var/lib/thinmover/records | grep -v '\\.lock$'
 true";
 
