@@ -284,7 +284,7 @@ fn a_disk_that_fails_ends_an_upload_and_a_download() {
 /// Runs `act` many times and fails when one of them hangs.
 fn never_hangs(act: impl Fn() + Send + 'static) {
     let runs = thread::spawn(move || (0..50).for_each(|_| act()));
-    for _ in 0..600 {
+    for _ in 0..3000 {
         if runs.is_finished() {
             return runs.join().unwrap();
         }

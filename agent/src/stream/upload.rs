@@ -7,7 +7,7 @@ use std::{io, iter, thread};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use thinmover_io::{BufferPool, Completion, IoFile, Request};
-use thinmover_repository::{Id, Image, ImageRoot, Upload};
+use thinmover_repository::{Error as RepositoryError, Id, Image, ImageRoot, Packer, Upload};
 
 use super::plan::{Part, Piece, Planned, pieces};
 use super::tree::Tree;
@@ -95,7 +95,7 @@ pub(crate) fn upload(
         for _ in 0..limits.workers {
             let (work, reports) = (work.clone(), reports.clone());
             scope.spawn(move || {
-                if let Err(error) = store(upload, block_bytes, &work, &reports) {
+                if let Err(error) = work_on(upload, block_bytes, &work, &reports) {
                     let _ = reports.send(Err(error));
                 }
                 // After an error the reader may wait for buffers that are still queued here.
@@ -150,7 +150,9 @@ fn read(
     Ok(count)
 }
 
-fn store(
+/// Works on pieces until there are no more. An error is reported before the packer goes: its loss is
+/// what everybody else would report.
+fn work_on(
     upload: &Upload,
     block_bytes: usize,
     work: &Receiver<Completion>,
@@ -158,6 +160,21 @@ fn store(
 ) -> Result<(), StreamError> {
     let mut packer = upload.packer()?;
     let _panic = TellOfPanic(reports);
+    match store(&mut packer, block_bytes, work, reports) {
+        Ok(()) => Ok(packer.finish()?),
+        Err(error) => {
+            let _ = reports.send(Err(error));
+            Ok(())
+        }
+    }
+}
+
+fn store(
+    packer: &mut Packer,
+    block_bytes: usize,
+    work: &Receiver<Completion>,
+    reports: &Sender<Report>,
+) -> Result<(), StreamError> {
     for Completion { tag: sequence, offset, length, result } in work {
         let buffer = result.map_err(|source| StreamError::Read { offset, length, source })?;
         let mut ids = Vec::with_capacity(length.div_ceil(block_bytes));
@@ -172,7 +189,7 @@ fn store(
             return Ok(());
         }
     }
-    Ok(packer.finish()?)
+    Ok(())
 }
 
 /// Without a word from the worker that had it, everybody would wait for its piece.
@@ -204,20 +221,21 @@ fn assemble<'u>(
 ) -> Result<Assembled<'u>, StreamError> {
     let mut early = BTreeMap::new();
     let mut done = Assembled { tree, pieces: 0, read_bytes: 0 };
-    for report in reported {
+    for report in &reported {
         let report = report?;
         early.insert(report.sequence, report);
         while let Some(StoredPiece { offset, length, ids, .. }) = early.remove(&done.pieces) {
             let first_block = offset / block_bytes as u64;
             match ids {
                 Some(ids) => {
-                    done.tree.put(first_block, &ids)?;
+                    done.tree.put(first_block, &ids).map_err(|error| cause(error, &reported))?;
                     done.read_bytes += length;
                     progress.add_done_bytes(length);
                 }
                 None => {
                     let blocks = length.div_ceil(block_bytes as u64);
-                    done.tree.put_holes(first_block..first_block + blocks)?;
+                    let holes = first_block..first_block + blocks;
+                    done.tree.put_holes(holes).map_err(|error| cause(error, &reported))?;
                 }
             }
             done.pieces += 1;
@@ -225,4 +243,13 @@ fn assemble<'u>(
         }
     }
     Ok(done)
+}
+
+/// What a worker reported, where the tree failed only because a worker did.
+fn cause(error: RepositoryError, reported: &Receiver<Report>) -> StreamError {
+    let reported = match &error {
+        RepositoryError::UploadFailed { .. } => reported.try_iter().find_map(Result::err),
+        _ => None,
+    };
+    reported.unwrap_or_else(|| error.into())
 }

@@ -135,9 +135,15 @@ mod tests {
         entry: &Entry,
         bytes: &[u8],
     ) -> std::result::Result<Vec<u8>, String> {
+        let mut opener = BlobOpener::new(keys).unwrap();
         let mut plain = b"from before".to_vec();
-        let opened = BlobOpener::new(keys).unwrap().open(CONTAINER, entry, bytes, &mut plain);
+        let opened = opener.open(CONTAINER, entry, bytes, &mut plain);
         assert!(opened.is_ok() || plain.is_empty(), "unproven bytes were handed on");
+        let mut place = vec![9; entry.plain_bytes as usize];
+        match opener.open_into(CONTAINER, entry, bytes, &mut place) {
+            Ok(()) => assert_eq!(place, plain),
+            Err(_) => assert!(opened.is_err() && place.iter().all(|&byte| byte == 0)),
+        }
         opened.map(|()| plain).map_err(|error| error.to_string())
     }
 
@@ -164,5 +170,10 @@ mod tests {
             assert!(error.contains("length") || error.contains("decompress"), "{error}");
         }
         assert!(open(&keys, &entry, &bytes[..bytes.len() - 1]).unwrap_err().contains("cut off"));
+        for length in [4095, 4097] {
+            let mut opener = BlobOpener::new(&keys).unwrap();
+            let error = opener.open_into(CONTAINER, &entry, &bytes, &mut vec![9; length]);
+            assert!(error.unwrap_err().to_string().contains("length"));
+        }
     }
 }

@@ -28,7 +28,8 @@ const PLAIN_WRITERS: usize = 4;
 const READ_BYTES: usize = 2 << 20;
 const BLOCK_BYTES: usize = 256 << 10;
 const PACK_BYTES: usize = 32 << 20;
-const WRITE_BYTES: usize = 1 << 20;
+/// What a huge page holds: a disk takes that as one piece.
+const WRITE_BYTES: usize = 2 << 20;
 const ZSTD_LEVEL: i32 = 1;
 
 /// How far to go.
