@@ -178,11 +178,15 @@ fn at_random(longest: Duration) -> Duration {
 /// The crash points at which a pool holds a metadata snapshot and the record says only that one was
 /// asked for.
 fn while_unrecorded(log: &str) -> Vec<String> {
-    let all = all_points(log);
-    let taken = all.iter().position(|point| point.starts_with("dm:reserve_metadata_snap:after"));
-    let taken = &all[taken.unwrap()..];
-    let noted = taken.iter().position(|point| point.starts_with("record:write:after")).unwrap();
-    taken[..noted].to_vec()
+    let mut is_unrecorded = false;
+    let mut points = all_points(log);
+    points.retain(|point| {
+        is_unrecorded |= point.starts_with("dm:reserve_metadata_snap:after");
+        is_unrecorded &= !point.starts_with("record:write:after");
+        is_unrecorded
+    });
+    assert!(!points.is_empty(), "no metadata snapshot in {log}");
+    points
 }
 
 /// The crash points that a job passes which is left alone.
