@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
@@ -10,7 +11,7 @@ use thinmover_tests::fixtures::{CRASH_BINARY, HostState, MIB, rounds, run};
 use thinmover_tests::loop_devices::KILLS;
 
 use crate::job::Host;
-use crate::service::{Service, can_run, wait_until};
+use crate::service::{STATE, Service, can_run, wait_until};
 
 /// Where the agent kills itself: a point on each stretch of the road.
 const POINTS: [&str; 10] = [
@@ -75,6 +76,7 @@ fn random() -> Result<(), Failed> {
         run("systemctl", &["kill", "--kill-whom=main", "-s", "KILL", "thinmover.service"]);
         let ended = service.end_of(submitted[0]["job"].as_str().unwrap());
         assert!(ended["phase"] == "Failed" || ended["phase"] == "Completed", "{round}: {ended}");
+        host.pool.release_unrecorded(Path::new(STATE));
         service.assert_clean(&before, &format!("round {round} of {count}"));
     }
     service.verify_all();

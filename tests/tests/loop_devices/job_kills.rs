@@ -158,6 +158,7 @@ fn random() -> Result<(), Failed> {
         job.wait()?;
         killed?;
         host.recover();
+        host.pool.release_unrecorded(&host.thinmover.state_folder());
         let difference = before.difference(&HostState::now());
         assert!(difference.is_empty(), "round {round}:\n{difference}");
     }

@@ -149,6 +149,10 @@ impl Model {
         std::thread::sleep(Duration::from_millis(self.random.u64(0..10_000)));
         let _ = job.kill();
         job.wait().unwrap();
+        // The next job begins with recovery, and leaves what only the operator can judge.
+        let none = ["snapshot", "create", "no-such-volume", "--standalone"];
+        self.thinmover.run(&none).expect_status(3);
+        self.pool.release_unrecorded(&self.thinmover.state_folder());
     }
 
     fn merge(&mut self) {

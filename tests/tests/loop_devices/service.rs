@@ -14,7 +14,7 @@ use crate::job::Host;
 const INSTALLED: &str = "/usr/lib/systemd/system/thinmover.service";
 const CONFIG: &str = "/etc/thinmover/config.toml";
 const DROP_IN: &str = "/run/systemd/system/thinmover.service.d/test.conf";
-const STATE: &str = "/var/lib/thinmover";
+pub(crate) const STATE: &str = "/var/lib/thinmover";
 /// Longer than anything takes in an emulated guest on a busy host.
 const PATIENCE: Duration = Duration::from_secs(120);
 
