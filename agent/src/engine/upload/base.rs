@@ -27,6 +27,26 @@ pub(super) struct Base {
 }
 
 impl Upload<'_> {
+    /// What this host remembers of the volume's last backup in this repository, and a warning if the
+    /// repository lost it.
+    pub(super) fn last(&self, identity: &str, warnings: &mut Vec<String>) -> Result<Last> {
+        let note = LastBackup::read(&self.engine.settings.state_dir, identity)
+            .filter(|last| last.repository == self.repository_id());
+        let Some(last) = note else { return Ok(Last::default()) };
+        match self.repository.backup(&last.backup) {
+            Ok(manifest) => Ok(Last { remembered: Some(last), manifest: Some(manifest) }),
+            Err(RepositoryError::BackupNotFound { .. }) => {
+                warnings.push(format!(
+                    "the repository no longer has backup {}, this host's last one of {identity}: \
+                     it was deleted, or the repository was rolled back",
+                    last.backup
+                ));
+                Ok(Last { remembered: Some(last), manifest: None })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The base, if there is one and it holds as far as can be told before the snapshot is made;
     /// else why not.
     pub(super) fn base(
