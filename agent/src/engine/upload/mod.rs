@@ -106,6 +106,8 @@ struct Opened<'a> {
     /// What this host remembers of the last backup, as far as the repository still has that.
     previous: Option<Manifest>,
     reason: Reason,
+    /// Read already, to compare with the base.
+    compared_bytes: u64,
     frozen: Duration,
     warnings: Vec<String>,
 }
@@ -248,6 +250,7 @@ impl Upload<'_> {
             lineage: None,
             previous,
             reason: Reason::NoBase,
+            compared_bytes: 0,
             frozen,
             warnings: Vec::new(),
         };
@@ -342,6 +345,7 @@ impl Upload<'_> {
             lineage: None,
             previous,
             reason: Reason::CopyMethodDirect,
+            compared_bytes: 0,
             frozen: Duration::ZERO,
             warnings,
         })

@@ -19,45 +19,40 @@ impl Upload<'_> {
     /// Runs the data path and commits. A base that turns out to be unusable costs the tier, and a
     /// second attempt.
     pub(super) fn store(&self, mut opened: Opened) -> Result<UploadReport> {
-        let spot_read_bytes = self.check_base_blocks(&mut opened)?;
-        let mut report = match self.attempt(&mut opened) {
+        self.compare_with_base(&mut opened)?;
+        let report = match self.attempt(&mut opened) {
             Err(Attempt::Base(error)) => {
-                opened.warnings.push(format!("the last backup is no base: {error}"));
                 opened.drop_base(Reason::BaseDamaged);
+                opened.warnings.push(format!("the last backup is no base: {error}"));
                 self.attempt(&mut opened)
             }
             report => report,
-        }
-        .map_err(Failure::from)?;
-        report.read_bytes += spot_read_bytes;
-        Ok(report)
+        };
+        report.map_err(Failure::from)
     }
 
     /// Reads a few blocks that would be taken from the base, and drops that where they differ.
-    /// Returns how many bytes were read.
-    fn check_base_blocks(&self, opened: &mut Opened) -> Result<u64> {
-        let (Some(base), Some(plan)) = (&opened.base, &mut opened.plan) else { return Ok(0) };
+    fn compare_with_base(&self, opened: &mut Opened) -> Result<()> {
+        let (Some(base), Some(plan)) = (&opened.base, &mut opened.plan) else { return Ok(()) };
         self.context.progress.set_phase("comparing with the base");
-        let (read_bytes, difference) = match spot_check(&opened.file, plan, base) {
-            Err(error) => (0, Err(error)),
-            Ok((read_bytes, difference)) => (read_bytes, Ok(difference)),
-        };
-        match difference {
-            Ok(None) => {}
-            Ok(Some(Difference { offset })) => {
-                opened.warnings.push(format!(
+        let (reason, warning) = match spot_check(&opened.file, plan, base) {
+            Ok((read_bytes, difference)) => {
+                opened.compared_bytes = read_bytes;
+                let Some(Difference { offset }) = difference else { return Ok(()) };
+                let warning = format!(
                     "the image block at byte {offset} changed since the last backup although the \
                      pool's metadata says that it did not; all that is allocated was read"
-                ));
-                opened.drop_base(Reason::SpotCheckFailed);
+                );
+                (Reason::SpotCheckFailed, warning)
             }
             Err(SpotCheckError::Base(error)) => {
-                opened.warnings.push(format!("the last backup is no base: {error}"));
-                opened.drop_base(Reason::BaseDamaged);
+                (Reason::BaseDamaged, format!("the last backup is no base: {error}"))
             }
             Err(SpotCheckError::Read(error)) => return Err(error.into()),
-        }
-        Ok(read_bytes)
+        };
+        opened.drop_base(reason);
+        opened.warnings.push(warning);
+        Ok(())
     }
 
     fn attempt(&self, opened: &mut Opened) -> std::result::Result<UploadReport, Attempt> {
@@ -111,7 +106,7 @@ impl Upload<'_> {
             image: uploaded.image,
             mapped,
             lineage,
-            read_bytes: uploaded.read_bytes,
+            read_bytes: opened.compared_bytes + uploaded.read_bytes,
             labels: self.spec.labels.clone(),
             ttl: self.spec.ttl.map(|ttl| format!("{ttl:#}")),
             previous: opened.previous.as_ref().map(|manifest| manifest.id.clone()),
