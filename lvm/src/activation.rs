@@ -114,10 +114,7 @@ fn explain(
     }
     match result {
         Err(error) => error.into(),
-        Ok(()) if now.is_none() => LvmError::NotFound {
-            spec: volume.alias(),
-            hint: ": it was removed meanwhile".to_owned(),
-        },
+        Ok(()) if now.is_none() => LvmError::gone(volume),
         Ok(()) => LvmError::Unexpected { volume: volume.alias(), what: what.to_owned() },
     }
 }

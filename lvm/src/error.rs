@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::command::CommandError;
 use crate::dm_thin::MetadataError;
 use crate::guard::Refusal;
+use crate::inventory::Volume;
 use crate::names::NameError;
 use crate::record::RecordError;
 use crate::report::ReportError;
@@ -89,6 +90,12 @@ pub enum ErrorKind {
 }
 
 impl LvmError {
+    /// A volume that was there a moment ago.
+    pub(crate) fn gone(volume: &Volume) -> Self {
+        let hint = ": it was removed meanwhile".to_owned();
+        Self::NotFound { spec: volume.alias(), hint }
+    }
+
     /// The class of this error.
     pub fn kind(&self) -> ErrorKind {
         match self {

@@ -97,6 +97,14 @@ pub enum Refusal {
         /// Where.
         path: PathBuf,
     },
+    /// A restore to the volume did not come to its end, so its content is of no one moment.
+    #[error("{volume} is half restored: job {job} was to write it and did not finish")]
+    HalfRestored {
+        /// `VG/LV`.
+        volume: String,
+        /// The restore's job.
+        job: String,
+    },
     /// The volume group has a volume of that name already.
     #[error("{volume} exists already")]
     NameTaken {
@@ -182,6 +190,8 @@ pub(crate) fn check_origin(origin: &Volume) -> Result<(), Refusal> {
         refuse("is no thin volume; only thin volumes can be snapshotted without reserving space")
     } else if origin.merging {
         refuse("is being merged or converted")
+    } else if let Some(job) = origin.restoring() {
+        Err(Refusal::HalfRestored { volume: origin.alias(), job: job.to_owned() })
     } else {
         Ok(())
     }
@@ -275,6 +285,10 @@ mod tests {
         assert!(check_origin(&thin("a", 'a')).is_ok());
         assert!(check_origin(&Volume { pool: None, ..thin("a", 'a') }).is_err());
         assert!(check_origin(&Volume { merging: true, ..thin("a", 'a') }).is_err());
+        let half = Volume { tags: vec!["thinmover.restoring=job-1".into()], ..thin("a", 'a') };
+        let refusal = check_origin(&half).unwrap_err();
+        assert_eq!(refusal, Refusal::HalfRestored { volume: "vg0/a".into(), job: "job-1".into() });
+        assert_eq!(check_target(&half), Ok(()), "a restore can be finished");
     }
 
     #[test]

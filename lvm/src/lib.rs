@@ -33,6 +33,7 @@ mod record;
 mod recovery;
 pub mod report;
 mod snapshot;
+mod tags;
 mod target;
 #[cfg(test)]
 mod testing;

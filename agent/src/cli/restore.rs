@@ -1,13 +1,12 @@
 //! `thinmover restore`
 
-use clap::ValueEnum;
 use jiff::Timestamp;
 
 use super::confirm::confirm;
 use super::invocation::{Invocation, RepositoryArgs};
 use super::output::{Done, Report, page_cache_note, size};
 use super::work::Worker;
-use crate::engine::DownloadReport;
+use crate::engine::{DownloadReport, RestoreMode};
 use crate::failure::{Code, Result};
 use crate::jobs::{Kind, spec};
 
@@ -32,33 +31,32 @@ pub(super) struct Args {
     /// With `latest`: so many backups before it
     #[arg(long, value_name = "N", default_value_t = 0)]
     previous: usize,
-    /// How to write: the whole backup, over whatever is there, is all there is so far
+    /// How to write: all of the backup over whatever is there, or only what the target does not hold
+    /// already
     #[arg(long, value_enum, default_value_t)]
-    mode: Mode,
+    mode: RestoreMode,
+    /// Keep what the target holds in a snapshot that is made first
+    #[arg(long)]
+    undo: bool,
     /// Make TARGET (VG/LV) first, as a new thin volume in this pool
     #[arg(long, value_name = "POOL")]
     create: Option<String>,
     /// Overwrite what the target holds without asking
     #[arg(long)]
     yes: bool,
-    /// Check everything, write nothing
+    /// Check everything, and compare with --mode delta; write nothing
     #[arg(long)]
     dry_run: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Mode {
-    #[default]
-    Full,
-}
-
 pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
     let worker = Worker::new(invocation, Kind::Download, &args.repository)?;
-    let Mode::Full = args.mode;
     let mut spec = spec::Download {
         snapshot_id: args.id.clone(),
         target: spec::Volume { volume: args.target.clone() },
         create_in_pool: args.create.clone(),
+        restore_mode: Some(args.mode),
+        undo: args.undo,
         source: args.source.clone(),
         host: args.host.clone(),
         as_of: args.as_of,
@@ -81,17 +79,19 @@ pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
 impl Report for DownloadReport {
     fn human(&self) -> String {
         if self.dry_run {
+            let differing = self.differing_bytes.map(|bytes| format!(", {} differ", size(bytes)));
             return format!(
-                "Would restore backup {} of {} ({}) to {}, which {}\n",
+                "Would restore backup {} of {} ({}) to {}, which {}{}\n",
                 self.id,
                 self.source,
                 size(self.total_bytes),
                 self.target,
                 if self.blank { "holds only zeroes" } else { "holds data" },
+                differing.unwrap_or_default(),
             );
         }
-        format!(
-            "Restored backup {} of {} to {} in {:.1} s\n  wrote     {} of {}\n  discarded {}\n{}",
+        let mut text = format!(
+            "Restored backup {} of {} to {} in {:.1} s\n  wrote     {} of {}\n  discarded {}\n",
             self.id,
             self.source,
             self.target,
@@ -99,7 +99,17 @@ impl Report for DownloadReport {
             size(self.written_bytes),
             size(self.total_bytes),
             size(self.discarded_bytes),
-            page_cache_note(self.page_cache),
-        )
+        );
+        if let (Some(tier), Some(reason)) = (&self.tier, &self.reason) {
+            let read = size(self.read_bytes);
+            text += &format!("  compared  {read} of the target (tier {tier}: {reason})\n");
+        }
+        if let Some(snapshot) = &self.undo_snapshot {
+            text += &format!(
+                "  kept      what was there in {snapshot}: `lvconvert --merge {snapshot}` brings it \
+                 back, `thinmover snapshot delete {snapshot}` gives it up\n"
+            );
+        }
+        text + page_cache_note(self.page_cache)
     }
 }

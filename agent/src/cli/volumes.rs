@@ -32,6 +32,16 @@ impl Report for Volumes {
                 ]
             })
             .collect();
-        table(["VOLUME", "SIZE", "POOL", "ORIGIN", "MOUNTED", "LAST BACKUP"], &[1], &rows)
+        let mut text =
+            table(["VOLUME", "SIZE", "POOL", "ORIGIN", "MOUNTED", "LAST BACKUP"], &[1], &rows);
+        for volume in &self.volumes {
+            if let Some(job) = &volume.restoring {
+                text += &format!(
+                    "{} is half restored by job {job}: restore to it again\n",
+                    volume.name
+                );
+            }
+        }
+        text
     }
 }

@@ -35,6 +35,9 @@ impl From<LvmError> for Failure {
                  its folder, as ./disk.img",
             )
             }
+            _ if matches!(error, LvmError::Refused(Refusal::HalfRestored { .. })) => {
+                failure.hint("restore to it again, which also takes the mark away")
+            }
             Code::Ambiguous => failure.hint("name it as VG/LV or by its UUID"),
             Code::PermissionDenied => failure.hint("run as root"),
             _ => failure,

@@ -20,7 +20,7 @@ pub(crate) use choose::Latest;
 pub(crate) use context::{Context, Milestone, Scope};
 pub(crate) use current::CurrentEngine;
 pub(crate) use delete::delete_backup;
-pub(crate) use download::{DownloadReport, DownloadSpec, Which};
+pub(crate) use download::{DownloadReport, DownloadSpec, RestoreMode, Which};
 pub(crate) use shared::{Engine, io_engine};
 pub(crate) use snapshots::Warned;
 pub(crate) use upload::{CopyMethod, Parent, UploadReport, UploadSpec};

@@ -111,6 +111,8 @@ fn conclude(job: &mut Job, outcome: Result<Report>) {
             to_value(upload)
         }
         Report::Download(download) => {
+            status.tier = download.tier.clone();
+            status.reason = download.reason.clone();
             status.snapshot_id = Some(download.id.clone());
             to_value(download)
         }
@@ -137,10 +139,8 @@ fn tell(outcome: &Result<Report>, fields: &Fields<'_>) {
             }
             let phase = Some(Phase::Completed.as_str());
             journal::write(event, &Fields { phase, ..*fields }, message);
-            if let Report::Upload(upload) = report
-                && upload.is_alarming()
-            {
-                let found = upload.warnings.join("; ");
+            if report.is_alarming() {
+                let found = warnings.join("; ");
                 journal::write(Event::BaseContradicted, fields, format!("{volume}: {found}"));
             }
         }
@@ -162,6 +162,13 @@ impl Report {
         match self {
             Self::Upload(upload) => &upload.warnings,
             Self::Download(download) => &download.warnings,
+        }
+    }
+
+    fn is_alarming(&self) -> bool {
+        match self {
+            Self::Upload(upload) => upload.is_alarming(),
+            Self::Download(download) => download.is_alarming(),
         }
     }
 
@@ -193,7 +200,10 @@ pub(super) fn interrupt(table: &Table, job: &Job, left: &[String]) {
         Kind::Upload => {
             "start it again; if its backup was already committed, it is listed and complete"
         }
-        Kind::Download => "start it again; what it wrote so far is overwritten",
+        Kind::Download => {
+            "start it again; a volume that it had begun to overwrite is marked as half restored \
+             until a restore to it is done"
+        }
     };
     let failure = Failure::new(Code::Interrupted, message).hint(hint);
     let fields = Fields {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::job::Kind;
-use crate::engine::{CopyMethod, DownloadSpec, Latest, Parent, UploadSpec, Which};
+use crate::engine::{CopyMethod, DownloadSpec, Latest, Parent, RestoreMode, UploadSpec, Which};
 use crate::failure::{Code, Failure, Result};
 
 /// `spec` of an upload.
@@ -50,7 +50,10 @@ pub(crate) struct Download {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) repository: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) restore_mode: Option<String>,
+    pub(crate) restore_mode: Option<RestoreMode>,
+    /// Whether a snapshot of the target is made before it is overwritten, which stays.
+    #[serde(default)]
+    pub(crate) undo: bool,
     /// The pool in which `target` is made first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) create_in_pool: Option<String>,
@@ -146,7 +149,6 @@ impl Upload {
 
 impl Download {
     pub(crate) fn plan(self) -> Result<Plan> {
-        only("restoreMode", self.restore_mode.as_deref(), &["full"])?;
         not_empty("target.volume", &self.target.volume)?;
         not_empty("snapshotID", &self.snapshot_id)?;
         let backup = match self.snapshot_id.as_str() {
@@ -165,6 +167,8 @@ impl Download {
                 backup,
                 target: self.target.volume,
                 create_in_pool: self.create_in_pool,
+                mode: self.restore_mode.unwrap_or_default(),
+                undo: self.undo,
                 overwrite: self.overwrite,
                 dry_run: self.dry_run,
             }),
@@ -259,8 +263,8 @@ mod tests {
             (Kind::Download, json!({"target": {"volume": "vg0/a"}}), "snapshotID"),
             (
                 Kind::Download,
-                json!({"snapshotID": "x", "target": {"volume": "v"}, "restoreMode": "delta"}),
-                "restoreMode",
+                json!({"snapshotID": "x", "target": {"volume": "v"}, "restoreMode": "some"}),
+                "some",
             ),
         ] {
             let failure = plan(kind, spec.clone()).unwrap_err();

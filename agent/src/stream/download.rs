@@ -9,8 +9,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use thinmover_io::{ALIGNMENT, IoFile};
 use thinmover_repository::{Image, RangeBuffer};
 
+use super::blocks::BlockRuns;
 use super::fetch::{buffer, fetch, fetch_all};
-use super::work::{Work, hand_out};
+use super::work::{Pass, Stages, Work, hand_out};
 use super::writer::Writer;
 use super::{Cancel, Limits, Progress, StreamError};
 
@@ -19,8 +20,13 @@ pub(crate) struct Download<'a> {
     pub(crate) image: &'a Image,
     /// At least as large as the backup.
     pub(crate) target: &'a IoFile,
-    /// Whether the target is known to read as zeroes throughout, so that holes need nothing.
+    /// Whether the target is known to read as zeroes throughout.
     pub(crate) blank: bool,
+    /// Whether nobody sees the target before all of it is there: then its first block need not be last.
+    pub(crate) unseen: bool,
+    /// Whether what the target takes into use with a write may show old bytes beside it: then holes are
+    /// looked at once there is no more to write.
+    pub(crate) stale: bool,
 }
 
 /// What a download did, in bytes.
@@ -35,6 +41,11 @@ pub(crate) struct Downloaded {
 }
 
 impl Download<'_> {
+    /// Whether holes need nothing.
+    pub(super) fn is_zero_in_holes(&self) -> bool {
+        self.blank && !self.stale
+    }
+
     /// Where the image ends on the target, in bytes: what direct I/O can write at the least makes
     /// the image's tail a little longer, by zeroes, where the target has room for that.
     pub(super) fn padded_end(&self) -> u64 {
@@ -56,36 +67,93 @@ impl Downloaded {
     }
 }
 
-/// Writes the backup to the target and returns once it is durable. The target then holds the
-/// backup's bytes and, beyond them, zeroes.
+/// Writes the backup to the target, or `only` these blocks of it, and returns once it is durable. All
+/// that was to be written then holds the backup's bytes and, behind them, zeroes.
 ///
-/// The first image block is cleared before anything else and written last: until all the rest is
-/// durable the target does not look like a filesystem.
+/// The first image block, which is one of `only`, is opened before anything is written, cleared first
+/// and written last: until all the rest is durable the target does not look like a filesystem.
 ///
 /// # Errors
 /// The first that any stage meets; the target then holds part of the backup, without its first
 /// block. Data that cannot be verified is an error and is not written.
 pub(crate) fn download(
     job: &Download,
+    mut only: Option<&mut dyn BlockRuns>,
     limits: &Limits,
     progress: &Progress,
     cancel: &Cancel,
 ) -> Result<Downloaded, StreamError> {
     cancel.check()?;
-    let sync = || job.target.direct().sync().map_err(|source| StreamError::Sync { source });
+    let first_block = if job.unseen { None } else { first_block(job)? };
     let mut total = Downloaded::default();
-    if !job.blank {
+    if !job.unseen && !job.is_zero_in_holes() {
         let mut writer = Writer::new(job, progress)?;
-        writer.clear(0, job.block_bytes().min(job.target.size_bytes()))?;
+        let length = job.block_bytes().min(job.target.size_bytes());
+        if job.stale {
+            // What is beside it comes to light now, and not with the last write.
+            writer.put_zeroes(0, length)?;
+        } else {
+            writer.clear(0, length)?;
+        }
         total.add(writer.finish()?);
-        sync()?;
+        sync(job)?;
     }
+    let passes: &[Pass] = if job.stale {
+        &[Pass { data: true, holes: false }, Pass { data: false, holes: true }]
+    } else {
+        &[Pass { data: true, holes: true }]
+    };
+    for pass in passes {
+        let only = only.as_mut().map(|only| &mut **only as &mut dyn BlockRuns);
+        total.add(run(job, only, *pass, limits, progress, cancel)?);
+    }
+    sync(job)?;
+    if let Some(plain) = first_block {
+        let mut writer = Writer::new(job, progress)?;
+        writer.put(0, &plain)?;
+        progress.add_done_bytes(plain.len() as u64);
+        total.add(writer.finish()?);
+        sync(job)?;
+    }
+    Ok(total)
+}
 
+fn sync(job: &Download) -> Result<(), StreamError> {
+    job.target.direct().sync().map_err(|source| StreamError::Sync { source })
+}
+
+/// The first image block, unless it is a hole.
+fn first_block(job: &Download) -> Result<Option<Vec<u8>>, StreamError> {
+    let blocks = (0..job.image.root().blocks().min(1)).collect::<Vec<_>>();
+    let ids = job.image.block_ids(&blocks)?;
+    let Some(read) = job.image.plan_blocks(blocks.into_iter().zip(ids))?.pop() else {
+        return Ok(None);
+    };
+    let (mut bytes, mut plain) = (buffer(job), Vec::new());
+    fetch(job, &read, &mut bytes)?;
+    let mut opener = job.image.opener()?;
+    for blob in &read.blobs {
+        let length = u64::from(blob.plain_bytes());
+        let damaged = |source| StreamError::Block { offset: 0, length, source };
+        opener.open(&read, &bytes, blob, &mut plain).map_err(damaged)?;
+    }
+    Ok(Some(plain))
+}
+
+/// One pass of all stages.
+fn run(
+    job: &Download,
+    only: Option<&mut dyn BlockRuns>,
+    pass: Pass,
+    limits: &Limits,
+    progress: &Progress,
+    cancel: &Cancel,
+) -> Result<Downloaded, StreamError> {
     let failed = AtomicBool::new(false);
     let (to_fetchers, reads) = bounded(limits.fetchers);
     let (to_writers, work) = bounded(0);
     let (done_with, used) = unbounded();
-    let first_block = thread::scope(|scope| {
+    thread::scope(|scope| {
         let fetchers: Vec<_> = (0..limits.fetchers)
             .map(|_| {
                 let (reads, used, to_writers) = (reads.clone(), used.clone(), to_writers.clone());
@@ -103,28 +171,20 @@ pub(crate) fn download(
             })
             .collect();
         drop((reads, work, used, done_with));
-        let handed_out = hand_out(job, limits, &to_fetchers, &to_writers, &failed);
+        let stages = Stages { fetchers: &to_fetchers, writers: &to_writers, failed: &failed };
+        let handed_out = hand_out(job, only, pass, limits, &stages);
         // Ends the other stages: at once after an error, else when all is done.
         failed.fetch_or(handed_out.is_err(), Relaxed);
         drop((to_fetchers, to_writers));
         for fetcher in fetchers {
             fetcher.join().map_err(|_| StreamError::Lost)??;
         }
+        let mut total = Downloaded::default();
         for writer in writers {
             total.add(writer.join().map_err(|_| StreamError::Lost)??);
         }
-        handed_out
-    })?;
-
-    sync()?;
-    if let Some(first_block) = first_block {
-        let (mut writer, mut bytes) = (Writer::new(job, progress)?, buffer(job));
-        fetch(job, &first_block, &mut bytes)?;
-        writer.restore(&first_block, &bytes)?;
-        total.add(writer.finish()?);
-        sync()?;
-    }
-    Ok(total)
+        handed_out.map(|()| total)
+    })
 }
 
 fn write(

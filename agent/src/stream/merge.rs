@@ -1,6 +1,6 @@
 //! Writes to a target that come in small pieces and in no order, put together with their neighbours.
 
-use thinmover_io::{ALIGNMENT, IoFile, PooledBuffer, WriteBehind};
+use thinmover_io::{ALIGNMENT, IoFile, PooledBuffer, WriteBehind, crash_point};
 
 use super::StreamError;
 
@@ -109,6 +109,7 @@ impl<'a> Merge<'a> {
         let length = filled.next_multiple_of(ALIGNMENT).min(room);
         run.buffer[filled..length].fill(0);
         self.behind.write(self.target, &mut run.buffer, length, run.offset)?;
+        crash_point("target:write");
         self.written_bytes += length as u64;
         Ok(())
     }

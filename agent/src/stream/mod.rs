@@ -12,7 +12,9 @@
 //! What is in flight is bounded by [`Limits`], whatever the volume's size. The first error ends
 //! every stage, and every thread is joined before a call returns.
 
+mod blocks;
 mod cancel;
+mod compare;
 mod download;
 mod fetch;
 mod hole;
@@ -29,7 +31,9 @@ mod upload;
 mod work;
 mod writer;
 
+pub(crate) use blocks::{BlockRuns, Runs};
 pub(crate) use cancel::{Cancel, Canceled};
+pub(crate) use compare::Comparison;
 pub(crate) use download::{Download, download};
 pub(crate) use hole::is_hole;
 pub(crate) use limits::{DataPath, Limits, TooLittleMemory};
@@ -52,6 +56,11 @@ pub(crate) enum StreamError {
     Write { offset: u64, length: usize, source: std::io::Error },
     #[error("cannot restore {length} bytes at offset {offset} of the volume")]
     Block { offset: u64, length: u64, source: RepositoryError },
+    #[error(
+        "the target did not keep {length} bytes at offset {offset}: what was written there reads \
+         differently"
+    )]
+    NotKept { offset: u64, length: u64 },
     #[error("cannot make the target durable")]
     Sync { source: std::io::Error },
     #[error(transparent)]

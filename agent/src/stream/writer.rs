@@ -77,21 +77,41 @@ impl<'a> Writer<'a> {
         merge.flush()
     }
 
+    /// Writes `plain` at `offset`.
+    pub(super) fn put(&mut self, offset: u64, plain: &[u8]) -> Result<(), StreamError> {
+        self.merge.put(offset, plain.len(), |place| {
+            place.copy_from_slice(plain);
+            Ok(())
+        })
+    }
+
+    /// Writes `length` zeroes at `offset`, so that the device has room for them from then on.
+    pub(super) fn put_zeroes(&mut self, offset: u64, length: u64) -> Result<(), StreamError> {
+        let end = offset + length;
+        let mut at = offset;
+        while at < end {
+            let step = usize::try_from(end - at).map_or(PROBE_BYTES, |left| left.min(PROBE_BYTES));
+            self.put(at, &vec![0; step])?;
+            at += step as u64;
+        }
+        Ok(())
+    }
+
     /// Makes `length` bytes at `offset` read as zeroes: a discard, which a device may ignore in
     /// part, then zeroes where it did.
     pub(super) fn clear(&mut self, offset: u64, length: u64) -> Result<(), StreamError> {
-        if !self.job.blank {
-            if self.job.target.direct().discard(offset, length).is_ok() {
-                self.done.discarded_bytes += length;
-            }
-            let end = offset + length;
-            let mut at = offset;
-            while at < end {
-                at += self.write_zeroes_where_needed(at, end - at)? as u64;
-            }
-            self.merge.flush()?;
+        if self.job.is_zero_in_holes() {
+            return Ok(());
         }
-        Ok(())
+        if !self.job.blank && self.job.target.direct().discard(offset, length).is_ok() {
+            self.done.discarded_bytes += length;
+        }
+        let end = offset + length;
+        let mut at = offset;
+        while at < end {
+            at += self.write_zeroes_where_needed(at, end - at)? as u64;
+        }
+        self.merge.flush()
     }
 
     /// Handles as much of the range as a buffer holds and returns how much that was.

@@ -22,6 +22,9 @@ pub(crate) struct Volume {
     pub(crate) mounted: bool,
     /// The id of the last backup this host made of it.
     pub(crate) last_backup: Option<String>,
+    /// The job that began to overwrite it and did not finish.
+    #[serde(default)]
+    pub(crate) restoring: Option<String>,
 }
 
 impl Volumes {
@@ -37,6 +40,7 @@ impl Volumes {
             origin: volume.origin.as_ref().map(ToString::to_string),
             mounted: !volume.mounts.is_empty(),
             last_backup: engine.last_backup(volume.uuid.as_str()),
+            restoring: volume.restoring().map(str::to_owned),
         });
         Ok(Self { volumes: volumes.collect() })
     }

@@ -139,10 +139,10 @@ impl LvmCommands {
         group: &VgName,
         uuid: &LvmUuid,
         off: &[Tag],
-        on: &Tag,
+        on: Option<&Tag>,
     ) -> Result<(), CommandError> {
         let off = off.iter().flat_map(|tag| ["--deltag", tag.as_str()]);
-        let on = ["--addtag", on.as_str()];
+        let on = on.into_iter().flat_map(|tag| ["--addtag", tag.as_str()]);
         self.lvchange("retag", group, uuid, &off.chain(on).collect::<Vec<_>>())
     }
 

@@ -87,7 +87,20 @@ pub(crate) fn check_device(lineage: &Lineage, device: &Device) -> Result<(), Bro
 
 /// After the later snapshot was made.
 pub(crate) fn check_later(lineage: &Lineage, now: &Later) -> Result<(), Broken> {
-    let (then, place) = (&lineage.place, now.place);
+    check_place(lineage, now.place)?;
+    same_device(&lineage.place, now.origin)?;
+    if now.superblock.transaction_id < lineage.pool_transaction
+        || now.snapshot.creation_time.get() <= lineage.snapshot_time
+        || now.origin.snapshotted_time < now.snapshot.creation_time
+    {
+        return Err(Broken::MetadataSetBack("the times of its snapshots contradict it".into()));
+    }
+    Ok(())
+}
+
+/// Whether the volume is in the same place of the same pool.
+pub(crate) fn check_place(lineage: &Lineage, place: &PlaceInPool) -> Result<(), Broken> {
+    let then = &lineage.place;
     if (&then.vg_uuid, &then.pool_uuid) != (&place.vg_uuid, &place.pool_uuid) {
         return Err(Broken::OtherVolume("it is in another group or pool"));
     }
@@ -99,13 +112,6 @@ pub(crate) fn check_later(lineage: &Lineage, now: &Later) -> Result<(), Broken> 
     }
     if then.metadata.is_empty() || then.metadata != place.metadata {
         return Err(Broken::MetadataMoved);
-    }
-    same_device(then, now.origin)?;
-    if now.superblock.transaction_id < lineage.pool_transaction
-        || now.snapshot.creation_time.get() <= lineage.snapshot_time
-        || now.origin.snapshotted_time < now.snapshot.creation_time
-    {
-        return Err(Broken::MetadataSetBack("the times of its snapshots contradict it".into()));
     }
     Ok(())
 }

@@ -14,10 +14,10 @@ mod tag;
 use serde::{Deserialize, Serialize};
 
 pub use check::Broken;
-pub(crate) use check::{Later, check_later};
+pub(crate) use check::{Later, check_later, check_place};
 use check::{check_device, check_earlier};
 
-use crate::dm_thin::{Device, MetadataError, Superblock};
+use crate::dm_thin::{BlockSource, Device, MetadataError, Superblock, ThinMetadata};
 use crate::error::LvmError;
 use crate::host::Lvm;
 use crate::inventory::Volume;
@@ -118,21 +118,32 @@ impl Lvm {
                 Err(MetadataError::NoDevice(_)) => None,
                 found => Some(found?),
             };
-            let mut checked = check_earlier(base, metadata.superblock(), origin.as_ref());
-            let mut after = None;
-            while checked.is_ok() {
-                let devices = metadata.devices_after(after)?;
-                let Some(last) = devices.last() else { break };
-                after = Some(last.id);
-                checked = devices.iter().try_for_each(|device| check_device(base, device));
-                if !go_on() {
-                    return Err(LvmError::Interrupted);
-                }
-            }
-            Ok(checked)
+            check_metadata(metadata, base, origin.as_ref(), go_on)
         })?;
         Ok(checked)
     }
+}
+
+/// Whether `base` still holds by the pool's `metadata` before a further snapshot is made of the volume,
+/// whose device is `origin`.
+pub(crate) fn check_metadata<S: BlockSource>(
+    metadata: &mut ThinMetadata<S>,
+    base: &Lineage,
+    origin: Option<&Device>,
+    go_on: &dyn Fn() -> bool,
+) -> Result<Result<(), Broken>, LvmError> {
+    let mut checked = check_earlier(base, metadata.superblock(), origin);
+    let mut after = None;
+    while checked.is_ok() {
+        let devices = metadata.devices_after(after)?;
+        let Some(last) = devices.last() else { break };
+        after = Some(last.id);
+        checked = devices.iter().try_for_each(|device| check_device(base, device));
+        if !go_on() {
+            return Err(LvmError::Interrupted);
+        }
+    }
+    Ok(checked)
 }
 
 /// Where the metadata of `pool` lies, all of its parts if it is mirrored.

@@ -7,6 +7,7 @@ use crate::host::Lvm;
 use crate::inventory::Volume;
 use crate::names::Tag;
 use crate::record::Nonce;
+use crate::tags;
 
 /// What the tag begins with.
 const PREFIX: &str = "thinmover.base=";
@@ -15,7 +16,7 @@ impl Volume {
     /// What the last backup of this volume is known under; `None` where nothing says so, or several
     /// tags do.
     pub fn base(&self) -> Option<Nonce> {
-        let mut nonces = self.tags.iter().filter_map(|tag| tag.strip_prefix(PREFIX));
+        let mut nonces = self.tagged(PREFIX);
         match (nonces.next(), nonces.next()) {
             (Some(nonce), None) => Nonce::parse(nonce),
             _ => None,
@@ -29,25 +30,8 @@ impl Lvm {
     /// # Errors
     /// [`LvmError::NotFound`] when it is gone, and what fails.
     pub fn set_base(&self, volume: &Volume, nonce: &Nonce) -> Result<(), LvmError> {
-        let gone = || LvmError::NotFound {
-            spec: volume.alias(),
-            hint: ": it was removed meanwhile".to_owned(),
-        };
-        let now = self.reread(&volume.vg, &volume.uuid)?.ok_or_else(gone)?;
-        let tag = Tag::new(format!("{PREFIX}{nonce}"))?;
-        let earlier = now.tags.iter().filter(|tag| tag.starts_with(PREFIX));
-        let earlier = earlier.map(|tag| Tag::new(tag.clone())).collect::<Result<Vec<_>, _>>()?;
-        let result = self.commands().change_tags(&now.vg, &now.uuid, &earlier, &tag);
-        match self.reread(&now.vg, &now.uuid)?.ok_or_else(gone)?.base() {
-            Some(found) if found == *nonce => Ok(()),
-            _ => Err(match result {
-                Err(error) => error.into(),
-                Ok(()) => LvmError::Unexpected {
-                    volume: now.alias(),
-                    what: format!("lvchange reports success, but it does not carry {tag}"),
-                },
-            }),
-        }
+        let now = self.reread(&volume.vg, &volume.uuid)?.ok_or_else(|| LvmError::gone(volume))?;
+        tags::replace(self, &now, PREFIX, Some(&Tag::new(format!("{PREFIX}{nonce}"))?))
     }
 }
 

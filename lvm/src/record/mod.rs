@@ -17,9 +17,10 @@
 //! - `activated`, a volume that was inactive: `vg`, `volume`.
 //! - `metadataSnapshot`, one that a pool was asked for: `vg`, `pool`, `taken` (null, or `{"block",
 //!   "checksum"}` of its superblock once that was seen).
+//! - `restoring`, a volume that was there before and is being overwritten: `vg`, `volume`, `job`.
 //!
 //! The volumes of the first two carry the LVM tag `thinmover.owner=NONCE` from the command that
-//! makes them on. Examples of all are in `fixtures/records/v1.jsonl`, which a test reads.
+//! makes them on, that of the last one `thinmover.restoring=JOB` until all of it is written. Examples of all are in `fixtures/records/v1.jsonl`, which a test reads.
 //!
 //! Unknown fields make a record unreadable: one too many is a reason to leave it alone. A reader
 //! that meets a larger `version`, or a file it cannot read, leaves the file and whatever it is
@@ -111,6 +112,7 @@ pub(crate) enum Body {
     Created(CreatedBody),
     Activated(ActivatedBody),
     MetadataSnapshot(MetadataSnapshotBody),
+    Restoring(RestoringBody),
 }
 
 /// A volume or group by both its names.
@@ -183,6 +185,17 @@ pub(crate) struct CreatedBody {
 pub(crate) struct ActivatedBody {
     pub(crate) vg: Named<VgName>,
     pub(crate) volume: Named<LvName>,
+}
+
+/// A volume that was there and is being overwritten by a restore. Its tag outlives the job that does
+/// not finish; what was overwritten cannot be put back, so the mark is what recovery leaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RestoringBody {
+    pub(crate) vg: Named<VgName>,
+    pub(crate) volume: Named<LvName>,
+    /// The job's id.
+    pub(crate) job: String,
 }
 
 /// The metadata snapshot of a pool.

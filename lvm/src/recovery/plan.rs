@@ -9,7 +9,7 @@ use crate::mounts::DeviceNumber;
 use crate::names::{LvName, LvmUuid, VgName};
 use crate::record::{
     ActivatedBody, Body, CreatedBody, MetadataSnapshotBody, MountBody, Named, Owner, Record,
-    SnapshotBody, SnapshotPhase,
+    RestoringBody, SnapshotBody, SnapshotPhase,
 };
 
 /// What is done about a record.
@@ -73,6 +73,7 @@ pub(super) fn plan(record: &Record, inventory: &Inventory, boot_id: &str, held: 
         Body::Created(body) => &body.vg,
         Body::Activated(body) => &body.vg,
         Body::MetadataSnapshot(body) => &body.vg,
+        Body::Restoring(body) => &body.vg,
     };
     if let Err(why) = usable_group(inventory, group) {
         return Plan::left(why);
@@ -82,6 +83,7 @@ pub(super) fn plan(record: &Record, inventory: &Inventory, boot_id: &str, held: 
         Body::Created(body) => created(record, body, inventory),
         Body::Activated(body) => activated(record, body, inventory, boot_id),
         Body::MetadataSnapshot(body) => metadata_snapshot(body, inventory, held),
+        Body::Restoring(body) => restoring(body, inventory),
     }
 }
 
@@ -239,6 +241,14 @@ fn activated(record: &Record, body: &ActivatedBody, inventory: &Inventory, boot_
                 Step::ForgetRecord,
             ])
         }
+        _ => Plan::nothing_of_it(),
+    }
+}
+
+/// What is half restored stays marked until a restore to it is done.
+fn restoring(body: &RestoringBody, inventory: &Inventory) -> Plan {
+    match inventory.volume(&body.volume.uuid) {
+        Some(volume) if volume.restoring() == Some(body.job.as_str()) => Plan::default(),
         _ => Plan::nothing_of_it(),
     }
 }

@@ -78,6 +78,21 @@ fn of_activated() -> Body {
     Body::Activated(ActivatedBody { vg: vg(), volume: Named { name: lv("data"), uuid: uuid('d') } })
 }
 
+fn of_restoring() -> Body {
+    let volume = Named { name: lv("data"), uuid: uuid('d') };
+    Body::Restoring(RestoringBody { vg: vg(), volume, job: "job-1".into() })
+}
+
+#[test]
+fn a_half_restored_volume_stays_marked_until_the_mark_is_gone() {
+    let tagged = |tag: &str| Volume { tags: vec![tag.into()], ..data() };
+    expect(of_restoring(), vec![tagged("thinmover.restoring=job-1")], &[]);
+    // Taken off, never put on, another restore's, or the volume is gone.
+    expect(of_restoring(), vec![data()], &FORGOTTEN);
+    expect(of_restoring(), vec![tagged("thinmover.restoring=job-2")], &FORGOTTEN);
+    expect(of_restoring(), vec![], &FORGOTTEN);
+}
+
 const TAKEN: HeldSuperblock = HeldSuperblock { block: 77, checksum: 0xfeed };
 
 fn of_held(taken: Option<HeldSuperblock>) -> Body {

@@ -9,6 +9,7 @@ use crate::device;
 use crate::dm_thin::{BlockSource, Device, DeviceId, Mapping, PoolTime, Superblock, ThinMetadata};
 use crate::error::LvmError;
 use crate::guard::Refusal;
+use crate::host::Lvm;
 use crate::inventory::Volume;
 use crate::lineage::{Broken, Later, Lineage, PlaceInPool, check_later, metadata_extents};
 use crate::metadata_snapshot::MetadataSnapshot;
@@ -78,25 +79,12 @@ impl Snapshot {
     ) -> Result<ThinMap, MapUnknown> {
         self.activate()?;
         let (lvm, volume) = (self.lvm.clone(), &self.volume);
-        let unexpected =
-            |what: &str| LvmError::Unexpected { volume: volume.alias(), what: what.to_owned() };
-        let pool = MetadataSnapshotBody::of_pool(volume)
-            .ok_or_else(|| unexpected("it is in no thin pool"))?;
-        let table = lvm.dmsetup().thin_table(&volume.dm_uuid()).map_err(LvmError::from)?;
-        let table = table.ok_or_else(|| unexpected("it is no longer active"))?;
-        if table.has_external_origin {
-            return Err(MapUnknown::ExternalOrigin);
-        }
-        let pool_device = device::dm_uuid_of(table.pool)
-            .map_err(|source| LvmError::io("identify", "the pool's device", source))?;
-        if pool_device != Some(pool.dm_uuid()) {
-            return Err(unexpected("its device belongs to another pool").into());
-        }
+        let (pool, id) = thin_device(&lvm, volume)?;
         let origin = self.origin_now()?;
         let extents = metadata_extents(&lvm, &volume.vg_uuid, &pool.pool.name)?;
         let (size, pool_uuid) = (volume.size, pool.pool.uuid.clone());
         MetadataSnapshot::take(&lvm, pool, go_on)?.read(|metadata| {
-            let snapshot = metadata.device(table.id)?;
+            let snapshot = metadata.device(id)?;
             let superblock = metadata.superblock().clone();
             let place = match origin {
                 None => None,
@@ -114,7 +102,8 @@ impl Snapshot {
                 snapshot_time: snapshot.creation_time.get(),
                 pool_transaction: superblock.transaction_id,
             });
-            Ok(map(metadata, &snapshot, size, since, lvm.state_dir(), go_on)
+            let before = Some(snapshot.creation_time);
+            Ok(map(metadata, &snapshot, before, size, since, lvm.state_dir(), go_on)
                 .map(|map| ThinMap { lineage, ..map }))
         })?
     }
@@ -127,6 +116,28 @@ impl Snapshot {
     }
 }
 
+/// The pool of the active thin `volume` and its device in there. What it has not mapped is zeroes.
+pub(crate) fn thin_device(
+    lvm: &Lvm,
+    volume: &Volume,
+) -> Result<(MetadataSnapshotBody, DeviceId), MapUnknown> {
+    let unexpected =
+        |what: &str| LvmError::Unexpected { volume: volume.alias(), what: what.to_owned() };
+    let pool =
+        MetadataSnapshotBody::of_pool(volume).ok_or_else(|| unexpected("it is in no thin pool"))?;
+    let table = lvm.dmsetup().thin_table(&volume.dm_uuid()).map_err(LvmError::from)?;
+    let table = table.ok_or_else(|| unexpected("it is no longer active"))?;
+    if table.has_external_origin {
+        return Err(MapUnknown::ExternalOrigin);
+    }
+    let pool_device = device::dm_uuid_of(table.pool)
+        .map_err(|source| LvmError::io("identify", "the pool's device", source))?;
+    if pool_device != Some(pool.dm_uuid()) {
+        return Err(unexpected("its device belongs to another pool").into());
+    }
+    Ok((pool, table.id))
+}
+
 /// From when on mappings are changes, if the base still holds.
 fn since(
     base: &Lineage,
@@ -137,26 +148,35 @@ fn since(
 ) -> Result<Since, Broken> {
     let (place, origin) = place.ok_or(Broken::OtherVolume("it is gone"))?;
     check_later(base, &Later { place, superblock, origin, snapshot })?;
-    let time = PoolTime::new(base.snapshot_time).ok_or(Broken::ClockAtEnd(base.snapshot_time))?;
-    // Beyond the base's end old mappings may have come back when the volume grew.
-    let known = if base.volume_bytes == size.0 { u64::MAX } else { base.volume_bytes };
-    Ok(Since { time, known: Bytes(known) })
+    Since::new(base, size)
 }
 
 /// Which mappings are changes.
 #[derive(Clone, Copy, Debug)]
-struct Since {
+pub(crate) struct Since {
     /// Those of this time or a later one.
     time: PoolTime,
     /// And all that do not lie below this in the volume.
     known: Bytes,
 }
 
-/// Reads the mappings of `device`, a snapshot of `size` that nobody has written to. Long lists go to
-/// files in `folder`.
-fn map<S: BlockSource>(
+impl Since {
+    /// Of a volume that has `size` now, since the moment `base`.
+    pub(crate) fn new(base: &Lineage, size: Bytes) -> Result<Self, Broken> {
+        let at = base.snapshot_time;
+        let time = PoolTime::new(at).ok_or(Broken::ClockAtEnd(at))?;
+        // Beyond the base's end old mappings may have come back when the volume grew.
+        let known = if base.volume_bytes == size.0 { u64::MAX } else { base.volume_bytes };
+        Ok(Self { time, known: Bytes(known) })
+    }
+}
+
+/// Reads the mappings of `device`, a volume of `size` that nobody writes to; all of them are from
+/// `before` that time, if there is one. Long lists go to files in `folder`.
+pub(crate) fn map<S: BlockSource>(
     metadata: &mut ThinMetadata<S>,
     device: &Device,
+    before: Option<PoolTime>,
     size: Bytes,
     since: Option<Result<Since, Broken>>,
     folder: &Path,
@@ -174,10 +194,11 @@ fn map<S: BlockSource>(
             return Err(MapUnknown::Interrupted);
         }
         found += 1;
-        if time >= device.creation_time {
+        if let Some(before) = before
+            && time >= before
+        {
             return Err(MapUnknown::Contradiction(format!(
-                "chunk {thin} was mapped at pool time {time}, and the snapshot was made at {}",
-                device.creation_time
+                "chunk {thin} was mapped at pool time {time}, and the snapshot was made at {before}"
             )));
         }
         // A volume that was shrunk keeps the mappings beyond its end.
@@ -233,7 +254,8 @@ mod tests {
         image.add_root(1, root, said as u64);
         let mut metadata = image.read(SHAPE);
         let device = device(&mut metadata, 1);
-        map(&mut metadata, &device, Bytes(size), since, Path::new("/nonexistent"), &|| true)
+        let before = Some(device.creation_time);
+        map(&mut metadata, &device, before, Bytes(size), since, Path::new("/nonexistent"), &|| true)
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! it is deleted; [`owned`] lists and deletes both, [`mounting`] mounts them. [`map`] reads which of
 //! its chunks there are.
 
-mod map;
+pub(crate) mod map;
 pub(crate) mod mounting;
 mod owned;
 

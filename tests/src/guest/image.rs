@@ -4,7 +4,7 @@
 //! recipe builds a new one. Runs never write to a cached image.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -216,7 +216,10 @@ fn recipe_hash(mirror: Option<&str>) -> String {
 }
 
 fn build(suite: &Suite, mirror: Option<&str>, directory: &Path) -> Result<()> {
-    eprintln!("guest: building the root image of Debian {} (once)", suite.0);
+    // Only a person is told: what a guest's command prints comes with nothing beside it.
+    if std::io::stderr().is_terminal() {
+        eprintln!("guest: building the root image of Debian {} (once)", suite.0);
+    }
     let work = tempfile::Builder::new().prefix("thinmover-image.").tempdir_in("/var/tmp")?;
     let skeleton = work.path().join("skeleton");
     write_skeleton(&skeleton)?;

@@ -22,6 +22,7 @@ mod lvm_guards;
 mod lvm_kills;
 mod main_job;
 mod model;
+mod restore_in_place;
 mod sandbox;
 mod service;
 mod thin_metadata;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
             allocated::trials(),
             incremental::trials(),
             model::trials(),
+            restore_in_place::trials(),
             job_refusals::trials(),
             lvm_guards::trials(),
             lvm_kills::trials(),

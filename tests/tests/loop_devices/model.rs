@@ -26,7 +26,6 @@ fn restless() -> Result<(), Failed> {
     let seed = u64::try_from(now.as_millis())?;
     eprintln!("seed {seed}");
     let mut model = Model::new(seed);
-    let mut made: Vec<(String, String)> = Vec::new();
     let mut tiers = [0; 2];
     for round in 0..rounds(ROUNDS) {
         for _ in 0..model.random.u32(0..5) {
@@ -38,17 +37,26 @@ fn restless() -> Result<(), Failed> {
             Some("allocated") => tiers[1] += 1,
             _ => return Err(format!("seed {seed}, round {round}: {report}").into()),
         }
-        made.push((id(&report), model.digest()));
+        let made = Made { id: id(&report), digest: model.digest(), size: model.size };
+        model.made.push(made);
     }
     // Most of what happens costs no base; a merge does.
     assert!(tiers[0] > tiers[1], "seed {seed}: {tiers:?}");
     let copy = model.thinmover.scratch().join("copy");
-    for (round, (id, digest)) in made.iter().enumerate() {
+    for (round, Made { id, digest, .. }) in model.made.iter().enumerate() {
         model.job(&["restore", id, copy.to_str().unwrap()]);
         assert_eq!(digest_of(&copy), *digest, "seed {seed}, round {round}, backup {id}");
         std::fs::remove_file(&copy)?;
     }
     Ok(())
+}
+
+/// A backup, and what the volume was.
+#[derive(Clone)]
+struct Made {
+    id: String,
+    digest: String,
+    size: u64,
 }
 
 struct Model {
@@ -60,6 +68,7 @@ struct Model {
     /// Names of snapshots that others made of the volume, oldest first.
     snapshots: Vec<String>,
     named: u32,
+    made: Vec<Made>,
 }
 
 impl Model {
@@ -70,7 +79,8 @@ impl Model {
         let thinmover = Thinmover::new();
         thinmover.init_repository();
         let random = Rng::with_seed(seed);
-        Self { random, thinmover, pool, volume, size, snapshots: Vec::new(), named: 0 }
+        let (snapshots, made) = (Vec::new(), Vec::new());
+        Self { random, thinmover, pool, volume, size, snapshots, named: 0, made }
     }
 
     fn job(&self, words: &[&str]) -> Value {
@@ -85,13 +95,14 @@ impl Model {
 
     /// Something happens.
     fn happen(&mut self) {
-        match self.random.u32(0..20) {
+        match self.random.u32(0..21) {
             0..9 => self.write(),
             9..13 => self.discard(),
             13..15 => self.snapshot(),
             15..17 => self.delete_snapshot(),
             17 => self.resize(),
             18 => self.killed_backup(),
+            19 => self.restore(),
             _ => self.merge(),
         }
     }
@@ -145,7 +156,33 @@ impl Model {
 
     fn killed_backup(&mut self) {
         let words = self.words(&["backup", "create", &self.volume.name]);
-        let mut job = self.thinmover.spawn(&words);
+        self.killed(&words);
+    }
+
+    /// Made an earlier backup again, sometimes after an attempt that was killed.
+    fn restore(&mut self) {
+        let fitting: Vec<_> = self.made.iter().filter(|made| made.size <= self.size).collect();
+        let Some(made) = self.random.choice(fitting).cloned() else { return };
+        let mode = if self.random.bool() { "delta" } else { "full" };
+        let name = self.volume.name.clone();
+        let words = ["restore", made.id.as_str(), &name, "--mode", mode, "--yes"];
+        if self.random.bool() {
+            let words = self.words(&words);
+            self.killed(&words);
+        }
+        self.job(&words);
+        let device = self.volume.path.display();
+        let script = format!(
+            "head -c {0} {device} | sha256sum; cmp -i {0}:0 -n {1} {device} /dev/zero",
+            made.size,
+            self.size - made.size
+        );
+        let printed = run("sh", &["-c", &script]);
+        assert!(printed.starts_with(&made.digest), "{mode} of {}: {printed}", made.id);
+    }
+
+    fn killed(&mut self, words: &[String]) {
+        let mut job = self.thinmover.spawn(words);
         std::thread::sleep(Duration::from_millis(self.random.u64(0..10_000)));
         let _ = job.kill();
         job.wait().unwrap();

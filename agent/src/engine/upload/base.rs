@@ -4,16 +4,18 @@
 //! two set back, do not pass for each other.
 
 use thinmover_lvm::{Lineage, Nonce, Volume};
-use thinmover_repository::{Error as RepositoryError, Image, Manifest, ReadLimits};
+use thinmover_repository::{Error as RepositoryError, Image, Manifest, ReadLimits, Repository};
+use uuid::Uuid;
 
 use super::Upload;
 use super::tier::{Parent, Reason};
 use crate::engine::last_backup::{LastBackup, Note};
+use crate::engine::shared::Engine;
 use crate::failure::{Failure, Result};
 
 /// The volume's last backup.
 #[derive(Default)]
-pub(super) struct Last {
+pub(in crate::engine) struct Last {
     /// What this host remembers of it.
     pub(super) remembered: Option<LastBackup>,
     /// What the repository has of it.
@@ -26,27 +28,58 @@ pub(super) struct Base {
     pub(super) lineage: Lineage,
 }
 
-impl Upload<'_> {
-    /// What this host remembers of the volume's last backup in this repository, and a warning if the
-    /// repository lost it.
-    pub(super) fn last(&self, identity: &str, warnings: &mut Vec<String>) -> Result<Last> {
-        let note = LastBackup::read(&self.engine.settings.state_dir, identity)
-            .filter(|last| last.repository == self.repository_id());
-        let Some(last) = note else { return Ok(Last::default()) };
-        match self.repository.backup(&last.backup) {
-            Ok(manifest) => Ok(Last { remembered: Some(last), manifest: Some(manifest) }),
-            Err(RepositoryError::BackupNotFound { .. }) => {
-                warnings.push(format!(
-                    "the repository no longer has backup {}, this host's last one of {identity}: \
-                     it was deleted, or the repository was rolled back",
-                    last.backup
-                ));
-                Ok(Last { remembered: Some(last), manifest: None })
-            }
-            Err(error) => Err(error.into()),
+/// What `engine`'s host remembers of the last backup in `repository` of the volume with this identity,
+/// and a warning if the repository lost it.
+pub(in crate::engine) fn last(
+    engine: &Engine,
+    repository: &Repository,
+    identity: &str,
+    warnings: &mut Vec<String>,
+) -> Result<Last> {
+    let note = LastBackup::read(&engine.settings.state_dir, identity)
+        .filter(|last| last.repository == id_of(repository));
+    let Some(last) = note else { return Ok(Last::default()) };
+    match repository.backup(&last.backup) {
+        Ok(manifest) => Ok(Last { remembered: Some(last), manifest: Some(manifest) }),
+        Err(RepositoryError::BackupNotFound { .. }) => {
+            warnings.push(format!(
+                "the repository no longer has backup {}, this host's last one of {identity}: \
+                 it was deleted, or the repository was rolled back",
+                last.backup
+            ));
+            Ok(Last { remembered: Some(last), manifest: None })
         }
+        Err(error) => Err(error.into()),
     }
+}
 
+fn id_of(repository: &Repository) -> String {
+    Uuid::from_bytes(repository.descriptor().id).simple().to_string()
+}
+
+impl Last {
+    /// The backup and the moment of `volume` that it is of, if the host's note, the repository and the
+    /// tag on the volume agree on it.
+    pub(in crate::engine) fn agreed(
+        &self,
+        volume: &Volume,
+    ) -> std::result::Result<(&Manifest, Lineage), Reason> {
+        let note = self.remembered.as_ref().and_then(|last| last.note.clone());
+        let Some(Note { nonce, lineage }) = note else { return Err(Reason::NoBase) };
+        let Some(manifest) = &self.manifest else { return Err(Reason::BaseGone) };
+        // Both were written at one time.
+        let noted = serde_json::to_value(&lineage).ok();
+        if manifest.lineage.is_none() || manifest.lineage != noted {
+            return Err(Reason::NoBase);
+        }
+        if volume.base().as_ref() != Some(&nonce) {
+            return Err(Reason::BaseTag);
+        }
+        Ok((manifest, lineage))
+    }
+}
+
+impl Upload<'_> {
     /// The base, if there is one and it holds as far as can be told before the snapshot is made;
     /// else why not.
     pub(super) fn base(
@@ -63,18 +96,10 @@ impl Upload<'_> {
             }
             Parent::Auto | Parent::Id(_) => {}
         }
-        let Some(Note { nonce, lineage }) = remembered.and_then(|last| last.note.clone()) else {
-            return Ok(Err(Reason::NoBase));
+        let (manifest, lineage) = match last.agreed(volume) {
+            Ok(agreed) => agreed,
+            Err(reason) => return Ok(Err(reason)),
         };
-        let Some(manifest) = &last.manifest else { return Ok(Err(Reason::BaseGone)) };
-        // Both were written at one time.
-        let noted = serde_json::to_value(&lineage).ok();
-        if manifest.lineage.is_none() || manifest.lineage != noted {
-            return Ok(Err(Reason::NoBase));
-        }
-        if volume.base().as_ref() != Some(&nonce) {
-            return Ok(Err(Reason::BaseTag));
-        }
         if manifest.block_bytes != self.block_bytes {
             return Ok(Err(Reason::BlockSize));
         }
@@ -113,7 +138,7 @@ impl Upload<'_> {
             }
         });
         let note = noted.as_ref().map(|(_, note)| note.clone());
-        let last = LastBackup::new(self.repository_id(), backup.to_owned(), note);
+        let last = LastBackup::new(id_of(self.repository), backup.to_owned(), note);
         if let Err(error) = last.write(&self.engine.settings.state_dir, identity) {
             warnings.push(format!("the backup is made, but this host cannot note it: {error}"));
             return;
@@ -131,7 +156,7 @@ impl Upload<'_> {
 
 /// Whether an error means that what is stored cannot serve as a base, and not that the store cannot
 /// be reached.
-pub(super) fn is_of_the_base(error: &RepositoryError) -> bool {
+pub(in crate::engine) fn is_of_the_base(error: &RepositoryError) -> bool {
     match error {
         RepositoryError::BaseUnusable { cause, .. } => is_of_the_base(cause),
         RepositoryError::Damaged { .. }

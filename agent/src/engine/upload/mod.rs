@@ -4,11 +4,11 @@
 //! under both, [`store`] runs the data path and commits, and [`tier`] has the words for what came of
 //! it.
 
-mod base;
-mod plan;
-mod spot_check;
+pub(super) mod base;
+pub(super) mod plan;
+pub(super) mod spot_check;
 mod store;
-mod tier;
+pub(super) mod tier;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,14 +21,13 @@ use thinmover_lvm::{Lineage, MapUnknown, Purpose, Snapshot, ThinMap, Volume, dir
 use thinmover_repository::{
     BLOCK_BYTES_DEFAULT, Image, Manifest, Repository, Source, check_block_bytes,
 };
-use uuid::Uuid;
 
 use super::context::{Context, Milestone};
 use super::pool_watch::PoolWatch;
 use super::shared::{Engine, Found, FoundVolume, lock_file};
 use crate::failure::{Code, Failure, Result, chain};
 use crate::stream::{Limits, StreamError};
-use base::Base;
+use base::{Base, last};
 use plan::{Contradiction, ReadPlan};
 pub(crate) use tier::Parent;
 use tier::Reason;
@@ -183,7 +182,8 @@ impl Upload<'_> {
             let message = format!("{volume} is no thin volume; no thin snapshot of it can be made");
             Failure::new(Code::Unsuitable, message)
         })?;
-        let last = self.last(volume.uuid.as_str(), &mut warnings)?;
+        let identity = volume.uuid.as_str();
+        let last = last(self.engine, self.repository, identity, &mut warnings)?;
         let base = self.base(&volume, &last, &mut warnings)?;
         let limits = self.engine.settings.pool_limits;
         self.context.progress.set_phase("making a snapshot");
@@ -335,7 +335,7 @@ impl Upload<'_> {
             .map_err(failed)?;
         (self.context.reached)(Milestone::Prepared)?;
         let mut warnings = Vec::new();
-        let previous = self.last(&name, &mut warnings)?.manifest;
+        let previous = last(self.engine, self.repository, &name, &mut warnings)?.manifest;
         self.store(Opened {
             file,
             source: self.source(name),
@@ -354,9 +354,5 @@ impl Upload<'_> {
     fn source(&self, name: String) -> Source {
         let host = &self.engine.host;
         Source { host: host.id.to_string(), hostname: host.name.clone(), name, ..Source::default() }
-    }
-
-    fn repository_id(&self) -> String {
-        Uuid::from_bytes(self.repository.descriptor().id).simple().to_string()
     }
 }

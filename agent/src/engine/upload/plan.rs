@@ -11,7 +11,7 @@ use crate::stream::ranges::{self, Within, difference, overlay, rounded, union};
 use crate::stream::{Part, Planned};
 
 /// Lists of chunks of one snapshot, and what follows from them.
-pub(super) struct ReadPlan {
+pub(in crate::engine) struct ReadPlan {
     chunk_bytes: u64,
     size_bytes: u64,
     block_bytes: u32,
@@ -31,18 +31,18 @@ struct Since {
 }
 
 /// A range of the volume that is mapped as it was before the base, which the base does not have.
-pub(super) struct Contradiction(pub(super) Range<u64>);
+pub(in crate::engine) struct Contradiction(pub(in crate::engine) Range<u64>);
 
 impl ReadPlan {
     /// All that is mapped.
-    pub(super) fn allocated(map: ThinMap, block_bytes: u32) -> Self {
+    pub(in crate::engine) fn allocated(map: ThinMap, block_bytes: u32) -> Self {
         let ThinMap { volume, chunk, mapped, .. } = map;
         Self { chunk_bytes: chunk.0, size_bytes: volume.0, block_bytes, mapped, since: None }
     }
 
     /// What changed since `base`: the chunks `written` since, and those that are no longer mapped.
     /// Long lists go to files in `folder`. Without success the plan stays what it was.
-    pub(super) fn since(
+    pub(in crate::engine) fn since(
         &mut self,
         written: ChunkList,
         base: &Image,
@@ -66,23 +66,27 @@ impl ReadPlan {
     }
 
     /// Forgets the base.
-    pub(super) fn forget_base(&mut self) {
+    pub(in crate::engine) fn forget_base(&mut self) {
         self.since = None;
     }
 
     /// Size of a chunk and of the volume, in bytes.
-    pub(super) fn sizes(&self) -> (u32, u64) {
+    pub(in crate::engine) fn sizes(&self) -> (u32, u64) {
         // At most 1 GiB.
         (u32::try_from(self.chunk_bytes).unwrap_or(u32::MAX), self.size_bytes)
     }
 
     /// The chunks there are, in runs.
-    pub(super) fn mapped(&mut self) -> io::Result<impl Iterator<Item = ranges::Item> + '_> {
+    pub(in crate::engine) fn mapped(
+        &mut self,
+    ) -> io::Result<impl Iterator<Item = ranges::Item> + '_> {
         self.mapped.runs()
     }
 
     /// What becomes of which range.
-    pub(super) fn ranges(&mut self) -> io::Result<Box<dyn Iterator<Item = Planned> + Send + '_>> {
+    pub(in crate::engine) fn ranges(
+        &mut self,
+    ) -> io::Result<Box<dyn Iterator<Item = Planned> + Send + '_>> {
         if self.since.is_none() {
             let runs = bytes(self.mapped.runs()?, self.chunk_bytes);
             let mapped = rounded(runs, self.size_bytes, self.block_bytes);
@@ -98,8 +102,15 @@ impl ReadPlan {
         })))
     }
 
+    /// The image blocks in which something changed since the base; none where there is no base.
+    pub(in crate::engine) fn dirty(
+        &mut self,
+    ) -> io::Result<impl Iterator<Item = ranges::Item> + Send + '_> {
+        Ok(self.dirty_and_mapped()?.map(|(dirty, _)| dirty).into_iter().flatten())
+    }
+
     /// The image blocks that are mapped and taken from the base; none where there is no base.
-    pub(super) fn kept(
+    pub(in crate::engine) fn kept(
         &mut self,
     ) -> io::Result<Option<impl Iterator<Item = ranges::Item> + Send + '_>> {
         Ok(self.dirty_and_mapped()?.map(|(dirty, mapped)| difference(mapped, dirty)))
@@ -117,7 +128,7 @@ impl ReadPlan {
         let (chunk, size, block) = (self.chunk_bytes, self.size_bytes, self.block_bytes);
         let Some(Since { written, gone, end }) = &mut self.since else { return Ok(None) };
         let end = end.filter(|end| !end.is_multiple_of(u64::from(block)));
-        let end = end.map(|end| Ok(end..end + 1));
+        let end = end.map(|end| Ok(end - 1..end));
         let changed = union(bytes(written.runs()?, chunk), bytes(gone.runs()?, chunk));
         let dirty = rounded(union(changed, end.into_iter()), size, block);
         let mapped = rounded(bytes(self.mapped.runs()?, chunk), size, block);

@@ -16,13 +16,13 @@ const ANYWHERE: usize = 12;
 const AT_BORDERS: usize = 4;
 
 /// A block that is not what the base has there.
-pub(super) struct Difference {
+pub(in crate::engine) struct Difference {
     /// Where it is, in bytes.
-    pub(super) offset: u64,
+    pub(in crate::engine) offset: u64,
 }
 
 /// Why blocks could not be compared.
-pub(super) enum SpotCheckError {
+pub(in crate::engine) enum SpotCheckError {
     /// The base could not be read.
     Base(RepositoryError),
     /// The snapshot could not be read, or the plan.
@@ -37,7 +37,7 @@ impl From<StreamError> for SpotCheckError {
 
 /// Reads some of the blocks in `file` that `plan` takes from `base` and compares them: how many bytes
 /// were read, and the first difference.
-pub(super) fn spot_check(
+pub(in crate::engine) fn spot_check(
     file: &IoFile,
     plan: &mut ReadPlan,
     base: &Image,

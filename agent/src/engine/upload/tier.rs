@@ -107,14 +107,14 @@ impl Reason {
     }
 
     /// Whether a word is of a reason that should never be: somebody is to look at the pool.
-    pub(super) fn is_alarming(word: &str) -> bool {
+    pub(in crate::engine) fn is_alarming(word: &str) -> bool {
         [Self::MetadataSetBack, Self::BaseContradicted, Self::SpotCheckFailed]
             .iter()
             .any(|reason| reason.as_str() == word)
     }
 
     /// Why the last backup is no base. What nobody did on purpose is a warning, too.
-    pub(super) fn of_broken(broken: &Broken, warnings: &mut Vec<String>) -> Self {
+    pub(in crate::engine) fn of_broken(broken: &Broken, warnings: &mut Vec<String>) -> Self {
         match broken {
             Broken::OtherVolume(_) => Self::VolumeReplaced,
             Broken::OtherDevice(_) => Self::DeviceReplaced,
@@ -128,7 +128,7 @@ impl Reason {
     }
 
     /// Why it is not known which chunks there are; `None` where the job is to end.
-    pub(super) fn of_unknown(unknown: &MapUnknown) -> Option<Self> {
+    pub(in crate::engine) fn of_unknown(unknown: &MapUnknown) -> Option<Self> {
         match unknown {
             MapUnknown::ExternalOrigin => Some(Self::ExternalOrigin),
             MapUnknown::Held(_) => Some(Self::MetadataHeld),

@@ -3,6 +3,10 @@
 
 use crate::dm_thin::DeviceId;
 use crate::mounts::DeviceNumber;
+use crate::units::{Bytes, SECTOR_BYTES};
+
+/// The feature that makes a pool hand out chunks with the bytes that they held before.
+const SKIP_BLOCK_ZEROING: &str = "skip_block_zeroing";
 
 /// The table of a thin volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +21,9 @@ pub(crate) struct DmThinTable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DmThinPoolTable {
     pub(crate) metadata: DeviceNumber,
+    pub(crate) chunk: Bytes,
+    /// Whether a chunk that is not written as a whole at first reads as zeroes in the rest.
+    pub(crate) zeroes_new_chunks: bool,
 }
 
 pub(super) fn parse_thin(printed: &str) -> Option<DmThinTable> {
@@ -30,7 +37,11 @@ pub(super) fn parse_thin(printed: &str) -> Option<DmThinTable> {
 
 pub(super) fn parse_thin_pool(printed: &str) -> Option<DmThinPoolTable> {
     let mut words = target(printed, "thin-pool")?;
-    Some(DmThinPoolTable { metadata: device(words.next()?)? })
+    let metadata = device(words.next()?)?;
+    let (_data, sectors) = (words.next()?, words.next()?.parse::<u32>().ok()?);
+    let chunk = Bytes(u64::from(sectors) * SECTOR_BYTES);
+    let zeroes_new_chunks = !words.any(|word| word == SKIP_BLOCK_ZEROING);
+    Some(DmThinPoolTable { metadata, chunk, zeroes_new_chunks })
 }
 
 /// The arguments of the one target that a table has, if that is of the `wanted` kind.
@@ -64,8 +75,15 @@ mod tests {
         assert_eq!(parse_thin("0 2097152 thin 253:3 1\n"), thin(3, 1, false));
         assert_eq!(parse_thin("0 131072 thin 253:3 6 253:8"), thin(3, 6, true));
         let pool = "0 1048576 thin-pool 253:1 253:2 128 0 1 skip_block_zeroing \n";
-        let metadata = DeviceNumber { major: 253, minor: 1 };
-        assert_eq!(parse_thin_pool(pool), Some(DmThinPoolTable { metadata }));
+        let read = |zeroes_new_chunks| {
+            let metadata = DeviceNumber { major: 253, minor: 1 };
+            Some(DmThinPoolTable { metadata, chunk: Bytes(65536), zeroes_new_chunks })
+        };
+        assert_eq!(parse_thin_pool(pool), read(false));
+        for zeroing in ["0", "2 ignore_discard no_discard_passdown"] {
+            let pool = format!("0 1048576 thin-pool 253:1 253:2 128 0 {zeroing}");
+            assert_eq!(parse_thin_pool(&pool), read(true), "{zeroing}");
+        }
         for text in [
             "",
             "0 1",

@@ -1,4 +1,7 @@
-//! A download: a backup written to a volume, a block device or a file.
+//! A download: a backup written to a volume, a block device or a file. [`delta`] finds out what of it need
+//! not be written.
+
+mod delta;
 
 use std::fs::File;
 use std::path::Path;
@@ -6,15 +9,18 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use thinmover_io::{DirectFile, IoFile};
-use thinmover_lvm::{Bytes, LvName, Target, direct};
-use thinmover_repository::{BLOCK_BYTES_DEFAULT, Manifest, ReadLimits, Repository};
+use thinmover_lvm::{Bytes, LvName, Purpose, Target, Volume, direct};
+use thinmover_repository::{BLOCK_BYTES_DEFAULT, Image, Manifest, ReadLimits, Repository};
 
 use super::choose::{self, Latest};
 use super::context::{Context, Milestone};
 use super::pool_watch::PoolWatch;
 use super::shared::{Engine, Found, FoundVolume, lock_file};
+use super::upload::base::{Last, last};
+use super::upload::tier::Reason;
 use crate::failure::{Code, Failure, Result, chain};
-use crate::stream::{self, Download, Limits};
+use crate::stream::{self, BlockRuns, Download, Limits};
+use delta::Delta;
 
 /// What is asked of a download.
 #[derive(Clone, Debug)]
@@ -24,10 +30,24 @@ pub(crate) struct DownloadSpec {
     pub(crate) target: String,
     /// The pool in which `target` (`VG/LV`) is made first.
     pub(crate) create_in_pool: Option<String>,
+    pub(crate) mode: RestoreMode,
+    /// Whether a snapshot of the target is made before it is overwritten, which stays.
+    pub(crate) undo: bool,
     /// Whether what the target holds may be lost.
     pub(crate) overwrite: bool,
     /// Whether to stop before anything is written.
     pub(crate) dry_run: bool,
+}
+
+/// How a target that holds something is made the backup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RestoreMode {
+    /// All of it is written.
+    #[default]
+    Full,
+    /// It is compared, and what differs is written.
+    Delta,
 }
 
 /// Which backup.
@@ -50,7 +70,21 @@ pub(crate) struct DownloadReport {
     pub(crate) total_bytes: u64,
     pub(crate) written_bytes: u64,
     pub(crate) discarded_bytes: u64,
+    /// Of the target.
     pub(crate) read_bytes: u64,
+    #[serde(default)]
+    pub(crate) mode: RestoreMode,
+    /// How much of the target was compared with the backup, and why that much; absent where nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tier: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    /// In image blocks that were, or would be, written or made holes; absent where nothing was compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) differing_bytes: Option<u64>,
+    /// `VG/LV` of the snapshot that has what the target held before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) undo_snapshot: Option<String>,
     pub(crate) seconds: f64,
     /// Whether the target held only zeroes before.
     pub(crate) blank: bool,
@@ -62,9 +96,17 @@ pub(crate) struct DownloadReport {
     pub(crate) warnings: Vec<String>,
 }
 
+impl DownloadReport {
+    /// Whether the target or its pool is not what its last backup says it should be.
+    pub(crate) fn is_alarming(&self) -> bool {
+        self.reason.as_deref().is_some_and(Reason::is_alarming)
+    }
+}
+
 impl Engine {
     /// Writes a backup to a target. A target that was made for it is removed again when that
-    /// fails; one that was there keeps what was written, without its first image block.
+    /// fails; one that was there keeps what was written, without its first image block, and a volume a
+    /// mark that it is half restored.
     ///
     /// # Errors
     /// What happened, to what, and what to do next. Before the first byte is written:
@@ -119,6 +161,9 @@ impl Job<'_> {
     fn to_new_volume(&self, pool: &str) -> Result<DownloadReport> {
         let lvm = &self.engine.lvm;
         let usage = |message: String| Failure::new(Code::Usage, message);
+        if self.spec.undo {
+            return Err(no_undo(&self.spec.target));
+        }
         let (vg, name) = self.spec.target.split_once('/').ok_or_else(|| {
             usage(format!("with --create the target is VG/LV, not `{}`", self.spec.target))
         })?;
@@ -138,26 +183,37 @@ impl Job<'_> {
         let size = Bytes(manifest.total_bytes);
         let target = lvm.create_target(pool, &name, size, &limits)?;
         let watch = PoolWatch::start(lvm, pool, limits, &self.context.cancel);
-        let report =
-            self.open_lv(&target).and_then(|file| self.write(&manifest, file, true, warnings));
+        let mut goal = Goal::new(true, warnings);
+        let report = self.open_lv(&target, &mut goal).and_then(|file| {
+            let image = self.image(&manifest)?;
+            self.write(&manifest, &image, &file, goal)
+        });
         drop(watch);
         self.end(target, report)
     }
 
     fn to_volume(&self, found: FoundVolume) -> Result<DownloadReport> {
-        let FoundVolume { volume, pool, warnings } = found;
+        let FoundVolume { volume, pool, mut warnings } = found;
         let lvm = &self.engine.lvm;
         let _lock = lvm.lock_volume(&volume.uuid)?;
-        let manifest = self.backup(volume.uuid.as_str())?;
+        let identity = volume.uuid.as_str();
+        let manifest = self.backup(identity)?;
         self.check_size(&manifest, volume.size)?;
-        let target = lvm.open_target(&volume)?;
+        let last = match self.spec.mode {
+            RestoreMode::Full => Last::default(),
+            RestoreMode::Delta => last(self.engine, self.repository, identity, &mut warnings)?,
+        };
+        let mut target = lvm.open_target(&volume)?;
         let watch = pool.map(|pool| {
             PoolWatch::start(lvm, &pool, self.engine.settings.pool_limits, &self.context.cancel)
         });
-        let is_source = manifest.source.uuid.as_deref() == Some(volume.uuid.as_str());
-        let report = self
-            .open_lv(&target)
-            .and_then(|file| self.overwrite(&manifest, file, is_source, warnings));
+        let mut goal = Goal::new(false, warnings);
+        goal.is_source = manifest.source.uuid.as_deref() == Some(identity);
+        let report = self.open_lv(&target, &mut goal).and_then(|file| {
+            goal.volume =
+                Some(ExistingVolume { volume: &volume, target: &mut target, last: &last });
+            self.overwrite(&manifest, &file, goal)
+        });
         drop(watch);
         self.end(target, report)
     }
@@ -169,6 +225,13 @@ impl Job<'_> {
                 Ok(report)
             }
             Err(mut failure) => {
+                if target.is_marked() {
+                    failure.message = format!(
+                        "{}; {} is half restored and marked so, a restore to it can be run again",
+                        failure.message,
+                        target.alias()
+                    );
+                }
                 if let Err(error) = target.abandon() {
                     failure.message = format!("{}; also, {}", failure.message, chain(&error));
                 }
@@ -185,18 +248,24 @@ impl Job<'_> {
         if self.spec.dry_run && !path.exists() {
             return Ok(self.report(&manifest, true, Vec::new()));
         }
+        if self.spec.undo {
+            return Err(no_undo(&self.spec.target));
+        }
         let target = direct::open_target(&path, Bytes(manifest.total_bytes))?;
         self.check_size(&manifest, target.size())?;
         let _lock = lock_file(target.file()?, &path)?;
         let file = self.open(target.file()?)?;
-        let is_source = manifest.source.uuid.is_none()
+        let mut goal = Goal::new(target.is_new(), Vec::new());
+        goal.unseen = target.is_new();
+        goal.is_source = manifest.source.uuid.is_none()
             && manifest.source.name == identity
             && manifest.source.host == self.engine.host.id.to_string();
         let report = if target.is_new() {
-            self.write(&manifest, file, true, Vec::new())?
+            self.write(&manifest, &self.image(&manifest)?, &file, goal)?
         } else {
-            self.overwrite(&manifest, file, is_source, Vec::new())?
+            self.overwrite(&manifest, &file, goal)?
         };
+        drop(file);
         target.finish()?;
         Ok(report)
     }
@@ -217,54 +286,97 @@ impl Job<'_> {
     fn overwrite(
         &self,
         manifest: &Manifest,
-        file: IoFile,
-        is_source: bool,
-        warnings: Vec<String>,
+        file: &IoFile,
+        mut goal: Goal,
     ) -> Result<DownloadReport> {
-        self.context.progress.set_phase("looking at the target");
-        let blank = !self.spec.overwrite && self.is_blank(&file)?;
-        if self.spec.dry_run {
-            return Ok(self.report(manifest, blank, warnings));
+        if self.spec.undo && goal.volume.as_ref().is_none_or(|is| !is.volume.is_thin()) {
+            return Err(no_undo(&self.spec.target));
         }
-        if !blank && !self.spec.overwrite {
-            let what = if is_source { " and is what this backup was taken from" } else { "" };
+        self.context.progress.set_phase("looking at the target");
+        goal.blank = !self.spec.overwrite && self.is_blank(file)?;
+        if !goal.blank && !self.spec.overwrite && !self.spec.dry_run {
+            let what = if goal.is_source { " and is what this backup was taken from" } else { "" };
             return Err(Failure::new(
                 Code::ConfirmationNeeded,
                 format!("{} holds data{what}; restoring overwrites it", self.spec.target),
             )
             .hint("add --yes to overwrite it"));
         }
-        self.write(manifest, file, blank, warnings)
+        let is_compared = self.spec.mode == RestoreMode::Delta && !goal.blank;
+        if self.spec.dry_run && !is_compared {
+            return Ok(self.report(manifest, goal.blank, goal.warnings));
+        }
+        let image = self.image(manifest)?;
+        if is_compared {
+            goal.delta = Some(self.compare(manifest, &image, file, &mut goal)?);
+        }
+        self.write(manifest, &image, file, goal)
     }
 
+    /// Writes what there is to write, and reads it again where that is a part only.
     fn write(
         &self,
         manifest: &Manifest,
-        file: IoFile,
-        blank: bool,
-        warnings: Vec<String>,
+        image: &Image,
+        file: &IoFile,
+        goal: Goal,
     ) -> Result<DownloadReport> {
+        let Goal { blank, unseen, unzeroed_chunk, volume, mut delta, warnings, .. } = goal;
+        let mut report = self.report(manifest, blank, warnings);
+        if let Some(delta) = &delta {
+            delta.tell(&mut report);
+        }
+        if self.spec.dry_run || delta.as_ref().is_some_and(Delta::is_empty) {
+            return Ok(report);
+        }
         (self.context.reached)(Milestone::Prepared)?;
+        if let Some(ExistingVolume { volume, target, .. }) = volume {
+            if self.spec.undo {
+                report.undo_snapshot = Some(self.keep_what_is_there(volume)?);
+            }
+            target.mark_unfinished(&self.context.id)?;
+        }
         self.context.progress.set_phase("restoring");
         self.context.progress.set_done_bytes(0);
-        self.context.progress.set_total_bytes(file.size_bytes());
+        let total_bytes = report.differing_bytes.unwrap_or(file.size_bytes());
+        self.context.progress.set_total_bytes(total_bytes);
         let limits = self.limits(manifest.image_root()?.block_bytes())?;
-        let reading = ReadLimits { index_cache_bytes: limits.index_bytes };
-        let image = self.repository.image(manifest, reading)?;
-        let download = Download { image: &image, target: &file, blank };
+        let stale = unzeroed_chunk.is_some();
+        let download = Download { image, target: file, blank, unseen, stale };
         (self.context.reached)(Milestone::InProgress)?;
-        let done =
-            stream::download(&download, &limits, &self.context.progress, &self.context.cancel)?;
-        Ok(DownloadReport {
-            written_bytes: done.written_bytes,
-            discarded_bytes: done.discarded_bytes,
-            read_bytes: done.read_bytes,
-            page_cache: !file.direct().is_direct(),
-            ..self.report(manifest, blank, warnings)
-        })
+        let (progress, cancel) = (&self.context.progress, &self.context.cancel);
+        let only = delta.as_mut().map(|delta| delta as &mut dyn BlockRuns);
+        let done = stream::download(&download, only, &limits, progress, cancel)?;
+        report.written_bytes = done.written_bytes;
+        report.discarded_bytes = done.discarded_bytes;
+        report.read_bytes += done.read_bytes;
+        if let Some(delta) = &mut delta {
+            report.read_bytes += self.verify(image, file, delta, &limits)?;
+        }
+        report.page_cache = !file.direct().is_direct();
+        report.seconds = self.started.elapsed().as_secs_f64();
+        Ok(report)
     }
 
-    fn open_lv(&self, target: &Target) -> Result<IoFile> {
+    /// Makes a snapshot of a volume that is about to be overwritten, which stays; returns its `VG/LV`.
+    fn keep_what_is_there(&self, volume: &Volume) -> Result<String> {
+        self.context.progress.set_phase("making a snapshot of the target");
+        let purpose = Purpose::Operator { name: None };
+        let limits = &self.engine.settings.pool_limits;
+        let snapshot = self.engine.lvm.create_snapshot(volume, purpose, limits)?;
+        Ok(format!("{}/{}", volume.vg, snapshot.name()))
+    }
+
+    fn image(&self, manifest: &Manifest) -> Result<Image> {
+        let limits = self.limits(manifest.image_root()?.block_bytes())?;
+        // A base that is open beside it has an index of its own.
+        let share = if self.spec.mode == RestoreMode::Delta { 2 } else { 1 };
+        let reading = ReadLimits { index_cache_bytes: limits.index_bytes / share };
+        Ok(self.repository.image(manifest, reading)?)
+    }
+
+    fn open_lv(&self, target: &Target, goal: &mut Goal) -> Result<IoFile> {
+        goal.unzeroed_chunk = target.unzeroed_chunk()?;
         self.open(target.file()?)
     }
 
@@ -294,6 +406,11 @@ impl Job<'_> {
             written_bytes: 0,
             discarded_bytes: 0,
             read_bytes: 0,
+            mode: self.spec.mode,
+            tier: None,
+            reason: None,
+            differing_bytes: None,
+            undo_snapshot: None,
             seconds: self.started.elapsed().as_secs_f64(),
             blank,
             dry_run: self.spec.dry_run,
@@ -301,4 +418,49 @@ impl Job<'_> {
             warnings,
         }
     }
+}
+
+/// What is known of the target, and of what is to become of it.
+struct Goal<'g> {
+    /// Whether it reads as zeroes throughout.
+    blank: bool,
+    /// Whether nobody sees it before it is finished.
+    unseen: bool,
+    /// Whether it is what the backup was taken from.
+    is_source: bool,
+    /// See [`Target::unzeroed_chunk`].
+    unzeroed_chunk: Option<Bytes>,
+    /// `None` for a volume that was made for it, and for what is no volume.
+    volume: Option<ExistingVolume<'g>>,
+    /// What differs; `None` where all is written.
+    delta: Option<Delta>,
+    warnings: Vec<String>,
+}
+
+struct ExistingVolume<'g> {
+    volume: &'g Volume,
+    target: &'g mut Target,
+    last: &'g Last,
+}
+
+impl Goal<'_> {
+    fn new(blank: bool, warnings: Vec<String>) -> Self {
+        Self {
+            blank,
+            unseen: false,
+            is_source: false,
+            unzeroed_chunk: None,
+            volume: None,
+            delta: None,
+            warnings,
+        }
+    }
+}
+
+fn no_undo(target: &str) -> Failure {
+    Failure::new(
+        Code::Unsuitable,
+        format!("{target} is no thin volume that was there before; no snapshot of it can be kept"),
+    )
+    .hint("leave --undo out")
 }

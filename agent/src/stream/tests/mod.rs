@@ -1,5 +1,7 @@
 //! The data path end to end, in process, and ended early at each of its stages.
 
+mod delta;
+
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::thread;
@@ -140,8 +142,8 @@ impl World {
         let target = open(engine, self.file("target", old));
         let blank = super::is_hole(old);
         let (progress, cancel) = (Progress::default(), Cancel::default());
-        let job = Download { image: &image, target: &target, blank };
-        super::download(&job, &LIMITS, &progress, &cancel)?;
+        let job = Download { image: &image, target: &target, blank, unseen: false, stale: false };
+        super::download(&job, None, &LIMITS, &progress, &cancel)?;
         Ok(std::fs::read(self.folder.path().join("target")).unwrap())
     }
 }
@@ -409,14 +411,15 @@ fn a_canceled_download_ends() {
         let file = world.file("target", &[]);
         file.set_len(1 << 40).unwrap();
         let target = open(&IoEngine::default(), file);
-        let job = Download { image: &image, target: &target, blank: false };
+        let job =
+            Download { image: &image, target: &target, blank: false, unseen: false, stale: false };
         let (progress, cancel) = (Progress::default(), Cancel::default());
         let canceled = cancel.clone();
         let soon = thread::spawn(move || {
             thread::sleep(Duration::from_millis(5));
             canceled.cancel(Canceled::Asked { by: "test".into() });
         });
-        let error = super::download(&job, &LIMITS, &progress, &cancel);
+        let error = super::download(&job, None, &LIMITS, &progress, &cancel);
         assert!(matches!(error, Err(StreamError::Canceled(_))), "{error:?}");
         soon.join().unwrap();
     });

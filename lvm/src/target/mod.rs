@@ -1,5 +1,8 @@
 //! The volume that a restore writes: an existing one, or one made for it.
 
+mod map;
+mod unfinished;
+
 use std::fs::File;
 use std::thread;
 use std::time::Duration;
@@ -12,7 +15,9 @@ use crate::guard::{self, PoolLimits, Refusal};
 use crate::host::{Lvm, boot_id, check_new_name};
 use crate::inventory::{Pool, Volume};
 use crate::names::{LvName, LvmUuid};
-use crate::record::{ActivatedBody, Body, CreatedBody, HeldRecord, Named, Nonce};
+use crate::record::{
+    ActivatedBody, Body, CreatedBody, HeldRecord, MetadataSnapshotBody, Named, Nonce,
+};
 use crate::units::Bytes;
 
 /// How often it is looked whether udev has let go of a device.
@@ -23,7 +28,8 @@ const OPEN_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// [`finish`](Self::finish) keeps what was written. Anything else, dropping included, takes back
 /// what was done to open it: a volume that was made for it is removed, one that was activated is
-/// deactivated. What was written to an existing volume stays written.
+/// deactivated. What was written to an existing volume stays written, and marked as unfinished
+/// ([`mark_unfinished`](Self::mark_unfinished)).
 #[derive(Debug)]
 pub struct Target {
     lvm: Lvm,
@@ -32,6 +38,8 @@ pub struct Target {
     file: Option<File>,
     /// `None` for a volume that was there and active.
     record: Option<HeldRecord>,
+    /// Of the mark on it, from before the first write on.
+    mark: Option<HeldRecord>,
 }
 
 impl Lvm {
@@ -49,8 +57,13 @@ impl Lvm {
             return Err(Refusal::InUse { volume: volume.alias(), why }.into());
         }
         guard::check_target(volume)?;
-        let mut target =
-            Target { lvm: self.clone(), volume: volume.clone(), file: None, record: None };
+        let mut target = Target {
+            lvm: self.clone(),
+            volume: volume.clone(),
+            file: None,
+            record: None,
+            mark: None,
+        };
         if !volume.active {
             let body = Body::Activated(ActivatedBody {
                 vg: Named { name: volume.vg.clone(), uuid: volume.vg_uuid.clone() },
@@ -117,7 +130,7 @@ fn make(
     let uuid = Some(volume.uuid.clone());
     record.update(Body::Created(CreatedBody { uuid, ..body.clone() }))?;
     // From here on dropping it removes the volume.
-    let target = Target { lvm: lvm.clone(), volume, file: None, record: Some(record) };
+    let target = Target { lvm: lvm.clone(), volume, file: None, record: Some(record), mark: None };
     if result.is_err() || !target.volume.active {
         return Err(failure(result, &body, "the new volume is not active"));
     }
@@ -159,6 +172,17 @@ impl Target {
         self.volume.size
     }
 
+    /// The size of a chunk, if the volume's pool hands out chunks with the bytes that they held before
+    /// (`lvcreate -Zn`): what is written to a part of such a chunk brings them to light in the rest.
+    ///
+    /// # Errors
+    /// When `dmsetup` cannot be run or understood.
+    pub fn unzeroed_chunk(&self) -> Result<Option<Bytes>, LvmError> {
+        let Some(pool) = MetadataSnapshotBody::of_pool(&self.volume) else { return Ok(None) };
+        let table = self.lvm.dmsetup().thin_pool_table(&pool.dm_uuid())?;
+        Ok(table.filter(|table| !table.zeroes_new_chunks).map(|table| table.chunk))
+    }
+
     /// Another handle on the open device. The claim on it lasts until all of them are closed, and
     /// they must be before it is finished.
     ///
@@ -172,13 +196,14 @@ impl Target {
         }
     }
 
-    /// Keeps the volume as it was written. One that was made for it loses its tag and stays
-    /// active; one that was activated for it is deactivated.
+    /// Keeps the volume as it was written, which is whole now: its mark goes. One that was made for
+    /// it loses its tag and stays active; one that was activated for it is deactivated.
     ///
     /// # Errors
     /// What failed; a record then stays for recovery, which goes on with it.
     pub fn finish(mut self) -> Result<(), LvmError> {
         self.file = None;
+        self.unmark()?;
         let Some(mut record) = self.record.take() else { return Ok(()) };
         if let Body::Created(body) = record.record().body.clone() {
             record.update(Body::Created(CreatedBody { finished: true, ..body }))?;
