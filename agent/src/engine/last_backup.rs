@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use thinmover_lvm::{Lineage, Nonce};
 
-use crate::durable;
+use crate::durable::{self, LAST_BACKUPS};
 
 /// The version of the file this build writes; a newer one is not read.
 const VERSION: u32 = 1;
@@ -66,7 +66,7 @@ impl LastBackup {
 fn path(state_dir: &Path, volume: &str) -> PathBuf {
     // A path as identity holds slashes; a UUID has none to replace.
     let name = volume.replace('%', "%25").replace('/', "%2F");
-    state_dir.join("last-backups").join(format!("{name}.json"))
+    state_dir.join(LAST_BACKUPS).join(format!("{name}.json"))
 }
 
 #[cfg(test)]
@@ -86,7 +86,7 @@ mod tests {
             second.write(state.path(), volume).unwrap();
             assert_eq!(LastBackup::read(state.path(), volume), Some(second.clone()));
         }
-        assert_eq!(fs::read_dir(state.path().join("last-backups")).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(state.path().join(LAST_BACKUPS)).unwrap().count(), 2);
     }
 
     #[test]
