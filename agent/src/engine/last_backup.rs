@@ -13,6 +13,9 @@ use crate::durable::{self, LAST_BACKUPS};
 /// The version of the file this build writes; a newer one is not read.
 const VERSION: u32 = 1;
 
+/// The most of a volume's identity that stands in a file's name: filesystems take 255 bytes in all.
+const NAME_BYTES_MAX: usize = 200;
+
 /// `STATE_DIR/last-backups/VOLUME.json`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -65,7 +68,13 @@ impl LastBackup {
 
 fn path(state_dir: &Path, volume: &str) -> PathBuf {
     // A path as identity holds slashes; a UUID has none to replace.
-    let name = volume.replace('%', "%25").replace('/', "%2F");
+    let mut name = volume.replace('%', "%25").replace('/', "%2F");
+    if name.len() > NAME_BYTES_MAX {
+        // What a name cannot hold is told by a hash of the whole.
+        let hash = blake3::hash(volume.as_bytes()).to_hex();
+        name.truncate(name.floor_char_boundary(NAME_BYTES_MAX - hash.len() - 1));
+        name = format!("{name}%{hash}");
+    }
     state_dir.join(LAST_BACKUPS).join(format!("{name}.json"))
 }
 
@@ -96,6 +105,19 @@ mod tests {
         last.write(state.path(), "uuid").unwrap();
         LastBackup::forget(state.path(), "uuid", "1");
         assert_eq!(LastBackup::read(state.path(), "uuid"), Some(last));
+    #[test]
+    fn paths_of_any_length_are_told_apart() {
+        let state = tempfile::tempdir().unwrap();
+        let long = format!("/srv/{}", "ä/".repeat(500));
+        let others = [format!("{long}a"), format!("{long}b"), "/".repeat(70), "a".repeat(200)];
+        for volume in others.iter().chain([&long]) {
+            LastBackup::new("r".into(), volume.clone(), None).write(state.path(), volume).unwrap();
+        }
+        for volume in others.iter().chain([&long]) {
+            assert_eq!(LastBackup::read(state.path(), volume).unwrap().backup, *volume);
+        }
+    }
+
         LastBackup::forget(state.path(), "uuid", "2");
         assert_eq!(LastBackup::read(state.path(), "uuid"), None);
     }
