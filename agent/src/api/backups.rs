@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
-use thinmover_repository::Repository;
+use thinmover_repository::{Found, Repository};
 
 use super::request::Request;
 use super::{Shared, ok};
@@ -84,24 +84,28 @@ pub(super) fn get(shared: &Shared, request: &Request, id: &str) -> Result<Answer
 pub(super) fn delete(shared: &Shared, request: &Request, id: &str) -> Result<Answer> {
     request.caller.require(Right::Admin, "deleting a backup")?;
     let repository = shared.repositories.open(shared, request.query("repository"))?;
-    let backup = repository.backup(id)?;
-    if backup.id != id {
+    let backup = repository.find(id)?;
+    if backup.id() != id {
         return Err(Failure::new(
             Code::Usage,
-            format!("{id} is the beginning of backup {}; deleting needs the whole id", backup.id),
+            format!("{id} is the beginning of backup {}; deleting needs the whole id", backup.id()),
         ));
     }
     delete_backup(&repository, &backup, &shared.engine.get().settings().state_dir)?;
     let url = repository.url();
+    let volume = match &backup {
+        Found::Whole(manifest) => Some(manifest.source.name.as_str()),
+        Found::Damaged(_) => None,
+    };
     let fields = Fields {
         backup: Some(id),
         repository: Some(&url),
-        volume: Some(&backup.source.name),
+        volume,
         uid: Some(request.caller.uid()),
         ..Fields::default()
     };
-    let message =
-        format!("backup {id} of {} was deleted by {}", backup.source.name, request.caller);
+    let of = volume.map_or_else(|| ", which cannot be read,".into(), |name| format!(" of {name}"));
+    let message = format!("backup {id}{of} was deleted by {}", request.caller);
     journal::write(Event::BackupDeleted, &fields, message);
     ok(&json!({ "id": id }))
 }

@@ -48,16 +48,23 @@ impl LastBackup {
     /// What is remembered of the volume with this identity; nothing when it cannot be read, since
     /// no decision but a warning hangs on it.
     pub(super) fn read(state_dir: &Path, volume: &str) -> Option<Self> {
-        let text = fs::read_to_string(path(state_dir, volume)).ok()?;
-        serde_json::from_str::<Self>(&text).ok().filter(|last| last.version <= VERSION)
+        Self::read_file(&path(state_dir, volume))
     }
 
-    /// Forgets the volume's last backup if it is `backup`, which was deleted on purpose. What fails
-    /// costs a warning at the next upload.
-    pub(super) fn forget(state_dir: &Path, volume: &str, backup: &str) {
-        if Self::read(state_dir, volume).is_some_and(|last| last.backup == backup) {
-            let _ = fs::remove_file(path(state_dir, volume));
+    /// Forgets `backup`, which was deleted on purpose, if it is a volume's last one. Of which volume
+    /// it is cannot be known where it was damaged. What fails costs a warning at the next upload.
+    pub(super) fn forget(state_dir: &Path, backup: &str) {
+        let Ok(entries) = fs::read_dir(state_dir.join(LAST_BACKUPS)) else { return };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if Self::read_file(&path).is_some_and(|last| last.backup == backup) {
+                let _ = fs::remove_file(path);
+            }
         }
+    }
+
+    fn read_file(path: &Path) -> Option<Self> {
+        let text = fs::read_to_string(path).ok()?;
+        serde_json::from_str::<Self>(&text).ok().filter(|last| last.version <= VERSION)
     }
 
     /// Remembers it durably in place of what was remembered before.
@@ -99,13 +106,6 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_one_is_forgotten() {
-        let state = tempfile::tempdir().unwrap();
-        let last = LastBackup::new("r".into(), "2".into(), None);
-        last.write(state.path(), "uuid").unwrap();
-        LastBackup::forget(state.path(), "uuid", "1");
-        assert_eq!(LastBackup::read(state.path(), "uuid"), Some(last));
-    #[test]
     fn paths_of_any_length_are_told_apart() {
         let state = tempfile::tempdir().unwrap();
         let long = format!("/srv/{}", "ä/".repeat(500));
@@ -118,7 +118,14 @@ mod tests {
         }
     }
 
-        LastBackup::forget(state.path(), "uuid", "2");
+    #[test]
+    fn only_the_last_one_is_forgotten() {
+        let state = tempfile::tempdir().unwrap();
+        let last = LastBackup::new("r".into(), "2".into(), None);
+        last.write(state.path(), "uuid").unwrap();
+        LastBackup::forget(state.path(), "1");
+        assert_eq!(LastBackup::read(state.path(), "uuid"), Some(last));
+        LastBackup::forget(state.path(), "2");
         assert_eq!(LastBackup::read(state.path(), "uuid"), None);
     }
 

@@ -18,6 +18,8 @@ pub(super) struct Last {
     pub(super) remembered: Option<LastBackup>,
     /// What the repository has of it.
     pub(super) manifest: Option<Manifest>,
+    /// Whether the repository has it and cannot read it.
+    pub(super) is_damaged: bool,
 }
 
 /// What an upload may build on.
@@ -34,14 +36,20 @@ impl Upload<'_> {
             .filter(|last| last.repository == self.repository_id());
         let Some(last) = note else { return Ok(Last::default()) };
         match self.repository.backup(&last.backup) {
-            Ok(manifest) => Ok(Last { remembered: Some(last), manifest: Some(manifest) }),
+            Ok(manifest) => {
+                Ok(Last { remembered: Some(last), manifest: Some(manifest), is_damaged: false })
+            }
             Err(RepositoryError::BackupNotFound { .. }) => {
                 warnings.push(format!(
                     "the repository no longer has backup {}, this host's last one of {identity}: \
                      it was deleted, or the repository was rolled back",
                     last.backup
                 ));
-                Ok(Last { remembered: Some(last), manifest: None })
+                Ok(Last { remembered: Some(last), manifest: None, is_damaged: false })
+            }
+            Err(error) if error.is_of_one_backup() => {
+                warnings.push(format!("backup {} is no base: {error}", last.backup));
+                Ok(Last { remembered: Some(last), manifest: None, is_damaged: true })
             }
             Err(error) => Err(error.into()),
         }
@@ -62,6 +70,9 @@ impl Upload<'_> {
                 return Ok(Err(Reason::ParentNotLast));
             }
             Parent::Auto | Parent::Id(_) => {}
+        }
+        if last.is_damaged {
+            return Ok(Err(Reason::BaseDamaged));
         }
         let Some(Note { nonce, lineage }) = remembered.and_then(|last| last.note.clone()) else {
             return Ok(Err(Reason::NoBase));
