@@ -5,8 +5,10 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
+use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
-use nix::unistd::{geteuid, mkfifo};
+use nix::unistd::{Pid, geteuid, mkfifo};
+use serde_json::Value;
 
 use crate::fixture::{Fixture, Ran, noise};
 
@@ -44,12 +46,35 @@ impl Agent {
         agent
     }
 
+    fn start_again(&mut self) {
+        self.process = spawn(&self.fixture);
+        self.wait_until_it_answers();
+    }
+
     fn wait_until_it_answers(&self) {
         wait_until("the agent answers", || self.ask(&["status"]).code != 1);
     }
 
     fn ask(&self, words: &[&str]) -> Ran {
         self.fixture.run(&[words, &["--json"]].concat())
+    }
+
+    /// A job that goes on until somebody ends it: there is a terabyte to read. Returns its id.
+    fn long_job(&self) -> String {
+        let source = self.fixture.arg("long");
+        fs::File::create(&source).unwrap().set_len(1 << 40).unwrap();
+        let submitted = self.ask(&["backup", "create", &source, "--detach"]).json();
+        let job = submitted[0]["job"].as_str().unwrap().to_owned();
+        self.wait_for_phase(&job, "InProgress");
+        job
+    }
+
+    fn job(&self, id: &str) -> Value {
+        self.ask(&["job", "show", id]).json()
+    }
+
+    fn wait_for_phase(&self, job: &str, phase: &str) {
+        wait_until(phase, || self.job(job)["phase"] == phase);
     }
 }
 
@@ -72,6 +97,10 @@ fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+fn send(process: &Child, signal: Signal) {
+    kill(Pid::from_raw(process.id().try_into().unwrap()), signal).unwrap();
 }
 
 #[test]
@@ -141,4 +170,38 @@ fn a_backup_that_cannot_be_read_is_deleted_by_the_agent() {
     assert_eq!(deleted["id"], id);
     assert!(agent.fixture.objects("tomb").len() == 1);
     agent.ask(&["backup", "create", &source]).succeeded();
+}
+
+#[test]
+fn a_command_line_that_is_killed_leaves_its_job_alone() {
+    let agent = Agent::start();
+    let source = agent.fixture.arg("source");
+    fs::File::create(&source).unwrap().set_len(1 << 40).unwrap();
+    let mut command = agent.fixture.command(&["backup", "create", &source]);
+    let mut command = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let running = || agent.ask(&["status"]).document()["jobs"].clone();
+    wait_until("the job runs", || running()[0]["phase"] == "InProgress");
+    let job = running()[0]["id"].as_str().unwrap().to_owned();
+    command.kill().unwrap();
+    command.wait().unwrap();
+    let done = |job: &Value| job["progress"]["bytesDone"].as_u64().unwrap();
+    let then = done(&agent.job(&job));
+    wait_until("it has gone on", || done(&agent.job(&job)) > then);
+    assert_eq!(agent.job(&job)["phase"], "InProgress");
+    agent.ask(&["job", "cancel", &job]).succeeded();
+    agent.wait_for_phase(&job, "Canceled");
+}
+
+#[test]
+fn an_agent_that_is_told_to_end_ends_its_job_and_says_why() {
+    let mut agent = Agent::start();
+    let job = agent.long_job();
+    send(&agent.process, Signal::SIGTERM);
+    assert_eq!(agent.process.wait().unwrap().code(), Some(0));
+    agent.start_again();
+    let ended = agent.job(&job);
+    assert_eq!((&ended["phase"], &ended["reason"]), (&"Canceled".into(), &"canceled".into()));
+    assert!(ended["message"].as_str().unwrap().contains("stopping"), "{ended}");
+    let listed = agent.ask(&["backup", "list"]).json();
+    assert!(listed["backups"].as_array().unwrap().is_empty(), "{listed}");
 }
