@@ -3,6 +3,7 @@
 DESTDIR ?=
 PREFIX ?= /usr
 LIB = $(DESTDIR)$(PREFIX)/lib
+TARGET = $(or $(CARGO_TARGET_DIR),target)
 
 # Where rustup and `cargo install` put programs, for a shell that has not been told.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -30,7 +31,7 @@ bench: ## compare with restic, borg and other peers on the same volume; BENCH="-
 	@scripts/install-deps build bench
 	cargo build --release --locked --package thinmover
 	cargo build --release --locked --package thinmover-tests --bin bench
-	@$${CARGO_TARGET_DIR:-target}/release/bench $(BENCH)
+	@$(TARGET)/release/bench $(BENCH)
 
 lint: ## check formatting, clippy's lints and the policy on dependencies
 	@scripts/install-deps build lint
@@ -40,7 +41,7 @@ lint: ## check formatting, clippy's lints and the policy on dependencies
 
 install: ## build the release and install it below DESTDIR; nothing is enabled or started
 	cargo build --quiet --release --locked --package thinmover
-	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin target/release/thinmover
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(TARGET)/release/thinmover
 	install -D -m 644 -t $(LIB)/systemd/system systemd/thinmover.socket systemd/*.service
 	sed -i 's|/usr/bin/thinmover|$(PREFIX)/bin/thinmover|' $(LIB)/systemd/system/thinmover*.service
 	$(if $(wildcard systemd/*.catalog),install -D -m 644 -t $(LIB)/systemd/catalog systemd/*.catalog)

@@ -12,7 +12,7 @@ use thinmover_io::crash_point;
 use thinmover_lvm::{OwnedSnapshot, Owner};
 use uuid::Uuid;
 
-use crate::durable;
+use crate::durable::{self, SNAPSHOTS};
 use crate::engine::{Engine, Scope};
 use crate::failure::{Code, Failure, Result};
 use crate::views::{Snapshot, Snapshots};
@@ -61,7 +61,7 @@ pub(crate) struct Claims {
 
 impl Claims {
     pub(crate) fn new(state_dir: &Path) -> Self {
-        Self { folder: state_dir.join("snapshots"), lock: Mutex::new(()) }
+        Self { folder: state_dir.join(SNAPSHOTS), lock: Mutex::new(()) }
     }
 
     /// Makes the snapshot that `id` stands for, unless it is there already.

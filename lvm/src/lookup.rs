@@ -32,7 +32,7 @@ impl Inventory {
     ///
     /// # Errors
     /// [`LvmError::NotFound`], [`LvmError::Ambiguous`] with the candidates, or a [`Refusal`] where
-    /// it names a pool or a part of one.
+    /// it names a pool or a part of one, or its group is exported.
     pub fn find_volume(&self, spec: &str) -> Result<&Volume, LvmError> {
         if is_path(spec) {
             return match self.by_path(Path::new(spec))? {
@@ -53,7 +53,7 @@ impl Inventory {
     /// The pool that `spec` names: `VG/LV`, the name of one pool, or a UUID.
     ///
     /// # Errors
-    /// [`LvmError::NotFound`] or [`LvmError::Ambiguous`].
+    /// [`LvmError::NotFound`], [`LvmError::Ambiguous`], or a [`Refusal`] where its group is exported.
     pub fn find_pool(&self, spec: &str) -> Result<&Pool, LvmError> {
         one(spec, &self.pools, |pool| {
             names(spec, &pool.alias(), pool.name.as_str(), pool.uuid.as_str())
@@ -127,10 +127,14 @@ impl Inventory {
         Ok(self.volumes.iter().find(|volume| is(volume.alias(), volume.dm_name())))
     }
 
+    /// What is not listed is not there, or in a group that is exported: LVM lists none of its volumes.
     fn not_found(&self, spec: &str) -> LvmError {
         let group = spec.trim_start_matches("/dev/").split('/').next().unwrap_or_default();
         let hint = match self.groups.iter().find(|other| other.name.as_str() == group) {
-            Some(known) if known.exported => format!(": volume group {group} is exported"),
+            Some(known) if known.exported => {
+                return Refusal::Group { group: group.to_owned(), why: "is exported".into() }
+                    .into();
+            }
             Some(_) => String::new(),
             None if spec.contains('/') && !is_path(spec) => format!(
                 ": no volume group {group} is visible (on RHEL 9 its devices must be listed by \
@@ -253,8 +257,14 @@ mod tests {
     fn an_exported_group_is_named_as_the_reason() {
         let mut host = host();
         host.groups[0].exported = true;
-        let text = host.find_volume("vg0/gone").unwrap_err().to_string();
-        assert!(text.contains("vg0 is exported"), "{text}");
+        host.volumes.clear();
+        for spec in ["vg0/data-one", "/dev/vg0/data-one"] {
+            for error in [host.find_volume(spec).unwrap_err(), host.find_place(spec).unwrap_err()] {
+                assert_eq!(error.kind(), ErrorKind::Refused, "{spec}");
+                assert!(error.to_string().contains("vg0 is exported"), "{error}");
+            }
+        }
+        assert_eq!(host.find_volume("vg1/gone").unwrap_err().kind(), ErrorKind::NotFound);
     }
 
     #[test]

@@ -174,6 +174,18 @@ impl Error {
         }
     }
 
+    /// Whether an error in reading a backup's manifest is of that backup alone, so that the others
+    /// can still be read, and this one deleted.
+    pub fn is_of_one_backup(&self) -> bool {
+        match self {
+            Self::Damaged { .. } | Self::NewerFormat { .. } => true,
+            Self::Store(error) => {
+                matches!(error.kind, StoreErrorKind::TooLarge | StoreErrorKind::Other)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a create that failed so has certainly created nothing.
     pub(crate) fn is_definite(&self) -> bool {
         use StoreErrorKind::{InvalidKey, NoSpace, NotFound, PermissionDenied};

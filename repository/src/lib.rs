@@ -80,7 +80,7 @@ pub use image::{
     BLOCK_BYTES_DEFAULT, BasedImage, ChangedBlock, ImageBuilder, ImageDiff, ImageRoot, ImageWalk,
     Window, check_block_bytes,
 };
-pub use listing::{Backups, DamagedBackup, Filter};
+pub use listing::{Backups, DamagedBackup, Filter, Found};
 pub use manifest::{Manifest, ManifestDraft, Source};
 pub use mapped::{MappedChunks, MappedListBuilder, MappedRoot};
 pub use names::{BackupLocation, ContainerId, Domain, DomainId, SessionId, VolumeId, VolumeKey};

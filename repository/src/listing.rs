@@ -7,7 +7,7 @@ use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
 use crate::manifest::{self, Manifest, OUTCOME_BYTES_MAX, Outcome};
 use crate::names::{self, BackupLocation, Domain, DomainId, SessionId, VolumeId};
-use crate::store::{Store, StoreErrorKind};
+use crate::store::Store;
 
 /// Which backups to list; everything that is set must agree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,6 +58,25 @@ impl DamagedBackup {
     /// The key of its manifest.
     pub fn object(&self) -> String {
         self.location.outcome()
+    }
+}
+
+/// A backup that was looked up.
+#[derive(Debug)]
+pub enum Found {
+    /// It can be used.
+    Whole(Box<Manifest>),
+    /// Its manifest cannot be read.
+    Damaged(DamagedBackup),
+}
+
+impl Found {
+    /// Its id.
+    pub fn id(&self) -> String {
+        match self {
+            Self::Whole(manifest) => manifest.id.clone(),
+            Self::Damaged(damaged) => damaged.id(),
+        }
     }
 }
 
@@ -116,16 +135,5 @@ pub(crate) fn read(
     match manifest::open(keys, location, &bytes)? {
         Outcome::Backup(manifest) => Ok(Some(*manifest)),
         Outcome::Fenced => Ok(None),
-    }
-}
-
-/// Whether an error concerns one manifest alone, so that the others can still be listed.
-pub(crate) fn concerns_one(error: &Error) -> bool {
-    match error {
-        Error::Damaged { .. } | Error::NewerFormat { .. } => true,
-        Error::Store(error) => {
-            matches!(error.kind, StoreErrorKind::TooLarge | StoreErrorKind::Other)
-        }
-        _ => false,
     }
 }

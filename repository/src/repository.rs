@@ -10,7 +10,7 @@ use crate::crypto::{
     random_secret, seal_slot,
 };
 use crate::error::{Error, Result};
-use crate::listing::{self, Backups, DamagedBackup, Filter};
+use crate::listing::{self, Backups, DamagedBackup, Filter, Found};
 use crate::manifest::Manifest;
 use crate::names::{self, BackupLocation, CONFIG, Domain, DomainId, SLOTS, VolumeKey};
 use crate::restore::{Image, ReadLimits};
@@ -165,7 +165,7 @@ impl Repository {
                     Ok(manifest) => {
                         backups.live.extend(manifest.filter(|manifest| filter.matches(manifest)));
                     }
-                    Err(error) if listing::concerns_one(&error) => {
+                    Err(error) if error.is_of_one_backup() => {
                         backups.damaged.push(DamagedBackup { location, error });
                     }
                     Err(error) => return Err(error),
@@ -182,6 +182,17 @@ impl Repository {
     /// `BackupNotFound`, `AmbiguousBackup`, `Damaged` or `NewerFormat` if its manifest cannot be
     /// read, and what the store reports.
     pub fn backup(&self, id: &str) -> Result<Manifest> {
+        match self.find(id)? {
+            Found::Whole(manifest) => Ok(*manifest),
+            Found::Damaged(damaged) => Err(damaged.error),
+        }
+    }
+
+    /// As [`backup`](Self::backup), also where its manifest cannot be read.
+    ///
+    /// # Errors
+    /// `BackupNotFound`, `AmbiguousBackup`, and what the store reports.
+    pub fn find(&self, id: &str) -> Result<Found> {
         let not_found = || Error::BackupNotFound { id: id.to_owned() };
         if id.is_empty() {
             return Err(not_found());
@@ -195,8 +206,15 @@ impl Repository {
         match matches.into_iter().collect::<Vec<_>>().as_slice() {
             [] => Err(not_found()),
             [(location, domain)] => {
-                listing::read(&*self.store, &self.domain_keys(*domain), *location)?
-                    .ok_or_else(not_found)
+                match listing::read(&*self.store, &self.domain_keys(*domain), *location) {
+                    Ok(manifest) => {
+                        manifest.map(|it| Found::Whole(Box::new(it))).ok_or_else(not_found)
+                    }
+                    Err(error) if error.is_of_one_backup() => {
+                        Ok(Found::Damaged(DamagedBackup { location: *location, error }))
+                    }
+                    Err(error) => Err(error),
+                }
             }
             several => {
                 Err(Error::AmbiguousBackup { prefix: id.to_owned(), matches: several.len() })

@@ -1,10 +1,10 @@
 //! `/v1/backups` and `/v1/repositories`
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::json;
-use thinmover_repository::Repository;
+use thinmover_repository::{Found, Repository};
 
 use super::request::Request;
 use super::{Shared, ok};
@@ -20,13 +20,16 @@ use crate::views::{Backup, Backups, RepositoryStatus};
 const PAGE: u64 = 500;
 
 /// Configured repositories that were opened, since deriving a key from a passphrase is meant to
-/// take long.
+/// take long. The map is never held meanwhile: a store that hangs keeps nobody from the others.
 #[derive(Default)]
-pub(super) struct Repositories(Mutex<HashMap<String, Arc<Repository>>>);
+pub(super) struct Repositories(Mutex<HashMap<String, Arc<Slot>>>);
+
+/// A repository that is open, or that one request opens while others for it wait.
+type Slot = Mutex<Option<Arc<Repository>>>;
 
 impl Repositories {
     pub(super) fn forget(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        lock(&self.0).clear();
     }
 
     fn open(&self, shared: &Shared, name: Option<&str>) -> Result<Arc<Repository>> {
@@ -39,14 +42,19 @@ impl Repositories {
         }
         let engine = shared.engine.get();
         let url = repositories::locate(engine.settings(), name)?.url.to_owned();
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(repository) = open.get(&url) {
+        let slot = Arc::clone(lock(&self.0).entry(url).or_default());
+        let mut open = lock(&slot);
+        if let Some(repository) = &*open {
             return Ok(Arc::clone(repository));
         }
         let repository = Arc::new(repositories::open(engine.settings(), engine.io(), name, None)?);
-        open.insert(url, Arc::clone(&repository));
+        *open = Some(Arc::clone(&repository));
         Ok(repository)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(super) fn list(shared: &Shared, request: &Request) -> Result<Answer> {
@@ -84,24 +92,28 @@ pub(super) fn get(shared: &Shared, request: &Request, id: &str) -> Result<Answer
 pub(super) fn delete(shared: &Shared, request: &Request, id: &str) -> Result<Answer> {
     request.caller.require(Right::Admin, "deleting a backup")?;
     let repository = shared.repositories.open(shared, request.query("repository"))?;
-    let backup = repository.backup(id)?;
-    if backup.id != id {
+    let backup = repository.find(id)?;
+    if backup.id() != id {
         return Err(Failure::new(
             Code::Usage,
-            format!("{id} is the beginning of backup {}; deleting needs the whole id", backup.id),
+            format!("{id} is the beginning of backup {}; deleting needs the whole id", backup.id()),
         ));
     }
     delete_backup(&repository, &backup, &shared.engine.get().settings().state_dir)?;
     let url = repository.url();
+    let volume = match &backup {
+        Found::Whole(manifest) => Some(manifest.source.name.as_str()),
+        Found::Damaged(_) => None,
+    };
     let fields = Fields {
         backup: Some(id),
         repository: Some(&url),
-        volume: Some(&backup.source.name),
+        volume,
         uid: Some(request.caller.uid()),
         ..Fields::default()
     };
-    let message =
-        format!("backup {id} of {} was deleted by {}", backup.source.name, request.caller);
+    let of = volume.map_or_else(|| ", which cannot be read,".into(), |name| format!(" of {name}"));
+    let message = format!("backup {id}{of} was deleted by {}", request.caller);
     journal::write(Event::BackupDeleted, &fields, message);
     ok(&json!({ "id": id }))
 }

@@ -70,7 +70,13 @@ impl Handler for Api {
             return watch::feed(&shared, &request)
                 .unwrap_or_else(|failure| Answer::failure(&failure));
         }
-        // Nearly everything waits for a disk or for LVM.
+        if let Some(answer) = from_memory(&shared, &request) {
+            return answer.unwrap_or_else(|failure| Answer::failure(&failure));
+        }
+        if let Err(failure) = snapshots::wait_for_recovery(&shared, &request).await {
+            return Answer::failure(&failure);
+        }
+        // Everything else waits for a disk or for LVM.
         let answer = tokio::task::spawn_blocking(move || route(&shared, &request)).await;
         answer.unwrap_or_else(|_| {
             Answer::failure(&Failure::new(
@@ -81,21 +87,33 @@ impl Handler for Api {
     }
 }
 
+/// What is in memory is answered at once, also while every thread waits for LVM or a disk. That is how
+/// the agent and its jobs are.
+fn from_memory(shared: &Shared, request: &Request) -> Option<Result<Answer>> {
+    if request.method != Method::GET {
+        return None;
+    }
+    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+    Some(match path.as_slice() {
+        ["v1", "version"] => status::version(shared, request),
+        ["v1", "health"] => status::health(shared, request),
+        ["v1", "jobs"] => jobs::list(shared, request),
+        ["v1", "jobs", id] => jobs::show(shared, request, id),
+        ["v1", "uploads", id] => jobs::get(shared, request, Kind::Upload, id),
+        ["v1", "downloads", id] => jobs::get(shared, request, Kind::Download, id),
+        _ => return None,
+    })
+}
+
 fn route(shared: &Shared, request: &Request) -> Answer {
     let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
     let answer = match (&request.method, path.as_slice()) {
-        (&Method::GET, ["v1", "version"]) => status::version(shared, request),
-        (&Method::GET, ["v1", "health"]) => status::health(shared, request),
         (&Method::GET, ["v1", "pools"]) => inventory::pools(shared, request),
         (&Method::GET, ["v1", "volumes"]) => inventory::volumes(shared, request),
-        (&Method::GET, ["v1", "jobs"]) => jobs::list(shared, request),
-        (&Method::GET, ["v1", "jobs", id]) => jobs::show(shared, request, id),
         (&Method::PUT, ["v1", "uploads", id]) => jobs::put(shared, request, Kind::Upload, id),
-        (&Method::GET, ["v1", "uploads", id]) => jobs::get(shared, request, Kind::Upload, id),
         (&Method::PATCH, ["v1", "uploads", id]) => jobs::patch(shared, request, Kind::Upload, id),
         (&Method::DELETE, ["v1", "uploads", id]) => jobs::delete(shared, request, Kind::Upload, id),
         (&Method::PUT, ["v1", "downloads", id]) => jobs::put(shared, request, Kind::Download, id),
-        (&Method::GET, ["v1", "downloads", id]) => jobs::get(shared, request, Kind::Download, id),
         (&Method::PATCH, ["v1", "downloads", id]) => {
             jobs::patch(shared, request, Kind::Download, id)
         }

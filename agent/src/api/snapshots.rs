@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use tokio::time::sleep;
 
 use super::jobs::check_id;
 use super::request::Request;
@@ -51,7 +52,6 @@ pub(super) fn put(shared: &Shared, request: &Request, id: &str) -> Result<Answer
     request.caller.require(Right::Backup, "making a snapshot")?;
     check_id(id)?;
     let spec = Request::spec(&mut request.object()?)?;
-    wait_for_recovery(shared)?;
     let engine = shared.engine.get();
     let made = shared.snapshots.create(&engine, id, spec, request.caller.scope())?;
     let status = if made.is_new { StatusCode::CREATED } else { StatusCode::OK };
@@ -67,22 +67,26 @@ pub(super) fn get(shared: &Shared, request: &Request, id: &str) -> Result<Answer
 /// By the caller's id, or a snapshot's name or UUID.
 pub(super) fn delete(shared: &Shared, request: &Request, id: &str) -> Result<Answer> {
     request.caller.require(Right::Backup, "deleting a snapshot")?;
-    wait_for_recovery(shared)?;
     let engine = shared.engine.get();
     let warnings = shared.snapshots.delete(&engine, id, request.caller.scope())?;
     ok(&json!({ "id": id, "warnings": warnings }))
 }
 
-/// Until the recovery at the agent's start is done a snapshot may be one that is about to be removed,
-/// or in the way of its successor.
-fn wait_for_recovery(shared: &Shared) -> Result<()> {
+/// Holds up a request that changes snapshots, and no thread: until the recovery at the agent's start is
+/// done a snapshot may be one that is about to be removed, or in the way of its successor.
+pub(super) async fn wait_for_recovery(shared: &Shared, request: &Request) -> Result<()> {
+    let is_change = request.method == Method::PUT || request.method == Method::DELETE;
+    if !is_change || !request.path.starts_with(&["v1".to_owned(), "snapshots".to_owned()]) {
+        return Ok(());
+    }
+    request.caller.require(Right::Backup, "changing a snapshot")?;
     let deadline = Instant::now() + RECOVERY_LIMIT;
     while shared.runner.left().is_none() {
         if Instant::now() > deadline {
             let message = "what an earlier life of the agent left is still being put back";
             return Err(Failure::new(Code::Busy, message).hint("try again later"));
         }
-        std::thread::sleep(Duration::from_millis(20));
+        sleep(Duration::from_millis(20)).await;
     }
     Ok(())
 }

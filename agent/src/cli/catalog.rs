@@ -3,13 +3,13 @@
 
 use hyper::Method;
 use serde_json::Value;
-use thinmover_repository::Repository;
+use thinmover_repository::{Found, Repository};
 
 use super::service::{encode, get};
 use crate::engine::delete_backup;
-use crate::failure::Result;
+use crate::failure::{Code, Result};
 use crate::http::Client;
-use crate::views::{Backup, Backups};
+use crate::views::{Backup, Backups, DamagedBackup};
 
 /// A repository's list of backups.
 pub(super) enum Catalog {
@@ -22,6 +22,12 @@ pub(super) enum Catalog {
         /// The configured default when left out.
         repository: Option<String>,
     },
+}
+
+/// A backup that was named.
+pub(super) enum Named {
+    Whole(Box<Backup>),
+    Damaged(DamagedBackup),
 }
 
 impl Catalog {
@@ -58,10 +64,31 @@ impl Catalog {
         }
     }
 
+    /// As [`backup`](Self::backup), also where it cannot be read.
+    pub(super) fn find(&self, id: &str) -> Result<Named> {
+        if let Self::Here { repository, .. } = self {
+            return Ok(match repository.find(id)? {
+                Found::Whole(manifest) => Named::Whole(Box::new(Backup::new(&manifest))),
+                Found::Damaged(damaged) => Named::Damaged(DamagedBackup::new(&damaged)),
+            });
+        }
+        match self.backup(id) {
+            Ok(backup) => Ok(Named::Whole(Box::new(backup))),
+            // It stands for one backup, which the list names.
+            Err(failure)
+                if matches!(failure.code, Code::Damaged | Code::NewerFormat | Code::Failed) =>
+            {
+                let mut damaged = self.backups(None, None)?.damaged.into_iter();
+                damaged.find(|it| it.id.starts_with(id)).map(Named::Damaged).ok_or(failure)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
     pub(super) fn delete(&self, id: &str) -> Result<()> {
         match self {
             Self::Here { repository, state_dir } => {
-                delete_backup(repository, &repository.backup(id)?, state_dir)
+                delete_backup(repository, &repository.find(id)?, state_dir)
             }
             Self::Agent { agent, repository } => {
                 let path = path(id, repository.as_deref());

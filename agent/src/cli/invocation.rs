@@ -2,9 +2,10 @@
 //! and to this host's LVM.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
-use thinmover_repository::Repository;
+use thinmover_repository::{Passphrase, Repository, Store};
 use zeroize::Zeroizing;
 
 use super::catalog::Catalog;
@@ -44,6 +45,19 @@ pub(super) struct RepositoryArgs {
     /// Repository: a configured name, or a URL such as file:///srv/backup
     #[arg(long, value_name = "NAME|URL")]
     pub(super) repo: Option<String>,
+}
+
+/// A repository and its passphrase.
+pub(super) struct Locked {
+    store: Arc<dyn Store>,
+    passphrase: Passphrase,
+}
+
+impl Locked {
+    /// Opens it. Nobody is asked any more, but deriving the key takes long.
+    pub(super) fn open(self) -> Result<Repository> {
+        Ok(Repository::open(self.store, &self.passphrase)?)
+    }
 }
 
 /// One run of the command line.
@@ -100,15 +114,15 @@ impl Invocation {
 
     /// Opens the repository that is named, or the configured default.
     pub(super) fn repository(&self, args: &RepositoryArgs) -> Result<Repository> {
-        self.open(args.repo.as_deref())
+        self.locked(args.repo.as_deref())?.open()
     }
 
-    /// As [`repository`](Self::repository).
-    pub(super) fn open(&self, repo: Option<&str>) -> Result<Repository> {
+    /// As [`repository`](Self::repository), with its passphrase at hand and not opened yet.
+    pub(super) fn locked(&self, repo: Option<&str>) -> Result<Locked> {
         let location = repositories::locate(&self.settings, repo)?;
         let store = thinmover_repository::open_store(location.url, &io_engine(&self.settings)?)?;
         let password_file = self.password_file.as_deref().or(location.password_file);
-        Ok(Repository::open(store, &password::read(password_file)?)?)
+        Ok(Locked { store, passphrase: password::read(password_file)? })
     }
 
     /// The passphrase that goes to the agent with a job: where a file was named for it, and for a

@@ -13,6 +13,7 @@ mod invocation;
 mod job;
 mod output;
 mod password;
+mod place;
 mod pools;
 mod progress;
 mod repo;

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::confirm::confirm;
 use super::invocation::{Invocation, RepositoryArgs};
 use super::output::{Done, Report, page_cache_note, size};
+use super::place::place;
 use super::work::Worker;
 use crate::engine::{DownloadReport, RestoreMode};
 use crate::failure::{Code, Result};
@@ -16,11 +17,12 @@ pub(super) struct Args {
     id: String,
     /// Volume (VG/LV, LV name or LV UUID), block device or file; a path that does not exist becomes
     /// a new sparse file
+    #[arg(value_parser = place)]
     target: String,
     #[command(flatten)]
     repository: RepositoryArgs,
     /// With `latest`: of this volume instead of the target's own
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = place)]
     source: Option<String>,
     /// With `latest`: made by this host (name or id) instead of this one
     #[arg(long, value_name = "HOST")]

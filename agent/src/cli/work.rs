@@ -57,12 +57,16 @@ impl<'a> Worker<'a> {
             }
             Service::Here(engine) => {
                 let plan = Plan::new(self.kind, &spec)?;
-                let repository = self.invocation.open(self.repository.as_deref())?;
+                let locked = self.invocation.locked(self.repository.as_deref())?;
+                // Not before: who is asked for a passphrase can end this by Ctrl-C.
+                let cancel = signals::cancel_on_signals()?;
+                let repository = locked.open()?;
+                cancel.check()?;
                 let context = Context {
                     id: Uuid::new_v4().to_string(),
                     scope: Scope::Everything,
                     progress: progress.clone(),
-                    cancel: signals::cancel_on_signals()?,
+                    cancel,
                     reached: &|_| Ok(()),
                 };
                 let _display = Display::start(self.invocation.progress, &progress);

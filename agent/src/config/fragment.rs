@@ -47,6 +47,7 @@ pub(super) struct RepositoryFragment {
     /// `file:///path`
     pub(super) url: Option<String>,
     /// A file whose first line is the passphrase.
+    #[serde(default, deserialize_with = "absolute_path")]
     pub(super) password_file: Option<PathBuf>,
     /// The last file that says something of this repository.
     #[serde(skip)]

@@ -142,6 +142,12 @@ mod tests {
             ("[data_path]\nmemory = \"1TiB\"", 2, "data_path.memory", "48MiB to 16GiB"),
             ("[lvm]\ncommand_timeout_seconds = 0", 2, "lvm.command_timeout_seconds", "1 to 86400"),
             ("state_dir = \"var\"", 1, "state_dir", "absolute path"),
+            (
+                "[repositories.r]\npassword_file = \"p\"",
+                2,
+                "repositories.r.password_file",
+                "absolute path",
+            ),
             ("runtime_dir = 7", 1, "runtime_dir", "path"),
             ("[jobs]\nmax_running = 9", 2, "jobs.max_running", "1 to 8"),
             ("[jobs]\nkeep = -1", 2, "jobs.keep", "0 to 100000"),

@@ -2,20 +2,22 @@
 
 use std::path::Path;
 
-use thinmover_repository::{Manifest, Repository};
+use thinmover_repository::{Found, Repository};
 
 use super::last_backup::LastBackup;
-use super::upload::identity;
 use crate::failure::Result;
 
-/// Takes a backup off the list. Where it was this host's last one of its volume, the host no longer
-/// expects to find it.
+/// Takes a backup off the list, also one that cannot be read. Where it was this host's last one of a
+/// volume, the host no longer expects to find it.
 pub(crate) fn delete_backup(
     repository: &Repository,
-    backup: &Manifest,
+    backup: &Found,
     state_dir: &Path,
 ) -> Result<()> {
-    repository.delete(backup)?;
-    LastBackup::forget(state_dir, identity(&backup.source), &backup.id);
+    match backup {
+        Found::Whole(manifest) => repository.delete(manifest)?,
+        Found::Damaged(damaged) => repository.delete_damaged(damaged)?,
+    }
+    LastBackup::forget(state_dir, &backup.id());
     Ok(())
 }

@@ -8,10 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use thinmover_lvm::{Lineage, Nonce};
 
-use crate::durable;
+use crate::durable::{self, LAST_BACKUPS};
 
 /// The version of the file this build writes; a newer one is not read.
 const VERSION: u32 = 1;
+
+/// The most of a volume's identity that stands in a file's name: filesystems take 255 bytes in all.
+const NAME_BYTES_MAX: usize = 200;
 
 /// `STATE_DIR/last-backups/VOLUME.json`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,16 +48,23 @@ impl LastBackup {
     /// What is remembered of the volume with this identity; nothing when it cannot be read, since
     /// no decision but a warning hangs on it.
     pub(super) fn read(state_dir: &Path, volume: &str) -> Option<Self> {
-        let text = fs::read_to_string(path(state_dir, volume)).ok()?;
-        serde_json::from_str::<Self>(&text).ok().filter(|last| last.version <= VERSION)
+        Self::read_file(&path(state_dir, volume))
     }
 
-    /// Forgets the volume's last backup if it is `backup`, which was deleted on purpose. What fails
-    /// costs a warning at the next upload.
-    pub(super) fn forget(state_dir: &Path, volume: &str, backup: &str) {
-        if Self::read(state_dir, volume).is_some_and(|last| last.backup == backup) {
-            let _ = fs::remove_file(path(state_dir, volume));
+    /// Forgets `backup`, which was deleted on purpose, if it is a volume's last one. Of which volume
+    /// it is cannot be known where it was damaged. What fails costs a warning at the next upload.
+    pub(super) fn forget(state_dir: &Path, backup: &str) {
+        let Ok(entries) = fs::read_dir(state_dir.join(LAST_BACKUPS)) else { return };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if Self::read_file(&path).is_some_and(|last| last.backup == backup) {
+                let _ = fs::remove_file(path);
+            }
         }
+    }
+
+    fn read_file(path: &Path) -> Option<Self> {
+        let text = fs::read_to_string(path).ok()?;
+        serde_json::from_str::<Self>(&text).ok().filter(|last| last.version <= VERSION)
     }
 
     /// Remembers it durably in place of what was remembered before.
@@ -65,8 +75,14 @@ impl LastBackup {
 
 fn path(state_dir: &Path, volume: &str) -> PathBuf {
     // A path as identity holds slashes; a UUID has none to replace.
-    let name = volume.replace('%', "%25").replace('/', "%2F");
-    state_dir.join("last-backups").join(format!("{name}.json"))
+    let mut name = volume.replace('%', "%25").replace('/', "%2F");
+    if name.len() > NAME_BYTES_MAX {
+        // What a name cannot hold is told by a hash of the whole.
+        let hash = blake3::hash(volume.as_bytes()).to_hex();
+        name.truncate(name.floor_char_boundary(NAME_BYTES_MAX - hash.len() - 1));
+        name = format!("{name}%{hash}");
+    }
+    state_dir.join(LAST_BACKUPS).join(format!("{name}.json"))
 }
 
 #[cfg(test)]
@@ -86,7 +102,20 @@ mod tests {
             second.write(state.path(), volume).unwrap();
             assert_eq!(LastBackup::read(state.path(), volume), Some(second.clone()));
         }
-        assert_eq!(fs::read_dir(state.path().join("last-backups")).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(state.path().join(LAST_BACKUPS)).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn paths_of_any_length_are_told_apart() {
+        let state = tempfile::tempdir().unwrap();
+        let long = format!("/srv/{}", "ä/".repeat(500));
+        let others = [format!("{long}a"), format!("{long}b"), "/".repeat(70), "a".repeat(200)];
+        for volume in others.iter().chain([&long]) {
+            LastBackup::new("r".into(), volume.clone(), None).write(state.path(), volume).unwrap();
+        }
+        for volume in others.iter().chain([&long]) {
+            assert_eq!(LastBackup::read(state.path(), volume).unwrap().backup, *volume);
+        }
     }
 
     #[test]
@@ -94,9 +123,9 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let last = LastBackup::new("r".into(), "2".into(), None);
         last.write(state.path(), "uuid").unwrap();
-        LastBackup::forget(state.path(), "uuid", "1");
+        LastBackup::forget(state.path(), "1");
         assert_eq!(LastBackup::read(state.path(), "uuid"), Some(last));
-        LastBackup::forget(state.path(), "uuid", "2");
+        LastBackup::forget(state.path(), "2");
         assert_eq!(LastBackup::read(state.path(), "uuid"), None);
     }
 

@@ -11,6 +11,7 @@ use thinmover_lvm::{Inventory, Lvm, LvmOptions, Place, Pool, RecordProblem, Volu
 use super::context::Scope;
 use super::last_backup::LastBackup;
 use crate::config::Settings;
+use crate::durable;
 use crate::failure::{Code, Failure, Result, chain};
 use crate::host::Host;
 
@@ -86,13 +87,17 @@ impl Engine {
 
     /// Puts back what processes that died left behind.
     pub(crate) fn recovery(&self) -> Result<Recovered> {
+        let state_dir = &self.settings.state_dir;
+        let unswept = durable::sweep(state_dir)
+            .err()
+            .map(|error| format!("{} cannot be swept: {error}", state_dir.display()));
         let recovery = self.lvm.recover()?;
         let left = recovery.left.iter().map(|left| format!("record {}: {}", left.record, left.why));
         let failed =
             recovery.failed.iter().map(|(what, error)| format!("{what} failed: {}", chain(error)));
         let unreadable = recovery.unreadable.iter().map(|problem| chain(problem));
         Ok(Recovered {
-            left: left.chain(failed).chain(unreadable).collect(),
+            left: left.chain(failed).chain(unreadable).chain(unswept).collect(),
             newer: recovery.unreadable.iter().any(RecordProblem::is_newer),
             done: recovery.done,
         })

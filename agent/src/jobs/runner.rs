@@ -119,7 +119,7 @@ impl Runner {
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        self.table.cancel_all("the agent, which is stopping");
+        self.table.end();
         while !self.running.is_empty() {
             std::thread::sleep(Duration::from_millis(20));
             self.show();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::job::Job;
-use crate::durable::{self, UNFINISHED};
+use crate::durable::{self, JOBS, UNFINISHED};
 use crate::failure::{Code, Failure, Result};
 
 /// The version this build writes; it reads no newer one.
@@ -47,7 +47,7 @@ pub(super) struct Loaded {
 
 impl JobStore {
     pub(super) fn new(state_dir: &Path) -> Self {
-        Self { folder: state_dir.join("jobs") }
+        Self { folder: state_dir.join(JOBS) }
     }
 
     /// Reads all jobs. A file that cannot be read is left alone and told of.
@@ -65,7 +65,6 @@ impl JobStore {
             let path = entry.map_err(|error| failure("read", &self.folder, &error))?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if name.starts_with(UNFINISHED) {
-                let _ = fs::remove_file(&path);
                 continue;
             }
             match read(&path) {
@@ -180,12 +179,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_finished_goes() {
+    fn what_was_never_finished_is_no_job() {
         let state = tempfile::tempdir().unwrap();
         let store = JobStore::new(state.path());
         store.write(&job("a")).unwrap();
         fs::write(store.folder.join(".half"), "{").unwrap();
-        assert!(store.load().unwrap().problems.is_empty());
-        assert_eq!(fs::read_dir(&store.folder).unwrap().count(), 1);
+        let loaded = store.load().unwrap();
+        assert_eq!((loaded.jobs.len(), loaded.problems.len()), (1, 0));
     }
 }

@@ -209,8 +209,10 @@ impl Table {
         orphans.map(|entry| entry.job.clone()).collect()
     }
 
-    /// Refuses new jobs from now on, with this answer.
+    /// Refuses new jobs from now on, with this answer. One that is being taken on record meanwhile is
+    /// on record afterwards.
     pub(crate) fn close(&self, answer: Failure) {
+        let _writer = self.writer();
         self.state().closed = Some(answer);
     }
 
@@ -346,8 +348,13 @@ impl Table {
         }
     }
 
-    /// Cancels everything that waits or runs.
-    pub(super) fn cancel_all(&self, by: &str) {
+    /// Refuses new jobs and cancels everything that waits or runs: nothing is to run after the agent.
+    pub(super) fn end(&self) {
+        self.close(
+            Failure::new(Code::NoDaemon, "the agent is stopping and takes no new jobs")
+                .hint("ask again: the next call starts it anew, unless its socket was stopped too"),
+        );
+        let by = "the agent, which is stopping";
         for change in self.list().0 {
             if !change.job.status.phase.is_final() {
                 let _ = self.cancel(&change.job.id, Canceled::Asked { by: by.to_owned() });

@@ -101,6 +101,23 @@ fn a_job_that_waits_is_canceled_at_once_and_one_that_runs_is_asked() {
 }
 
 #[test]
+fn a_table_that_ends_cancels_what_it_has_and_takes_nothing_more() {
+    let state = tempfile::tempdir().unwrap();
+    let table = load(state.path());
+    submit(&table, "runs", spec("vg0/a", "")).ok().unwrap();
+    let turn = table.next_turn(1).unwrap().unwrap();
+    submit(&table, "waits", spec("vg0/b", "")).ok().unwrap();
+    table.end();
+    assert!(turn.cancel.check().is_err());
+    assert_eq!(table.get("waits").unwrap().job.status.phase, Phase::Canceled);
+    let refused = submit(&table, "new", spec("vg0/c", "")).err().unwrap();
+    assert_eq!(refused.code.http_status(), 503);
+    assert!(table.get("new").is_none());
+    // What is on record is still answered.
+    assert!(matches!(submit(&table, "waits", spec("vg0/b", "")), Ok(Submitted::Existing(_))));
+}
+
+#[test]
 fn a_watcher_sees_each_change_once_and_a_forgotten_past_is_gone() {
     let state = tempfile::tempdir().unwrap();
     let table = load(state.path());

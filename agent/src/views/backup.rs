@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use thinmover_repository::{Filter, Manifest, Repository};
+use thinmover_repository::{DamagedBackup as Damaged, Filter, Manifest, Repository};
 
 use crate::failure::{Result, chain};
 
@@ -23,6 +23,12 @@ pub(crate) struct Backups {
 pub(crate) struct DamagedBackup {
     pub(crate) id: String,
     pub(crate) message: String,
+}
+
+impl DamagedBackup {
+    pub(crate) fn new(backup: &Damaged) -> Self {
+        Self { id: backup.id(), message: chain(&backup.error) }
+    }
 }
 
 /// What lists and details show of a backup.
@@ -92,13 +98,9 @@ impl Backups {
             source: source.map(str::to_owned),
             ..Filter::default()
         })?;
-        let damaged = listed
-            .damaged
-            .iter()
-            .map(|backup| DamagedBackup { id: backup.id(), message: chain(&backup.error) });
         Ok(Self {
             backups: listed.live.iter().map(Backup::new).collect(),
-            damaged: damaged.collect(),
+            damaged: listed.damaged.iter().map(DamagedBackup::new).collect(),
             next: None,
         })
     }

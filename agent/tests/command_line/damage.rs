@@ -89,6 +89,35 @@ fn a_damaged_manifest_hides_no_other_backup() {
     assert_eq!(backups[0]["id"], second);
     assert_eq!(list.document()["damaged"][0]["id"], first);
     assert!(list.stderr.contains(&first));
+    let verified = fixture.job(&["backup", "verify", &first[..8]]);
+    assert_eq!((verified.code, &verified.document()["id"]), (1, &first.as_str().into()));
+}
+
+#[test]
+fn a_damaged_last_backup_costs_no_other_and_can_be_deleted() {
+    let fixture = Fixture::new();
+    let source = fixture.image("source", &noise(1, 1000));
+    let damaged = fixture.back_up(&source);
+    cut_short(&fixture.objects("outcome")[0]);
+    let ran = fixture.job(&["backup", "create", &source]);
+    assert_eq!(ran.code, 5, "{ran:#?}");
+    let report = ran.document();
+    assert!(report["warnings"][0].as_str().unwrap().contains(&damaged), "{report}");
+
+    fixture.job(&["backup", "delete", &damaged]).failed(4, "confirmation-needed", "cannot be read");
+    let deleted = fixture.job(&["backup", "delete", &damaged[..8], "--yes"]).json();
+    assert_eq!((&deleted["id"], &deleted["source"]), (&damaged.as_str().into(), &().into()));
+    assert_eq!(fixture.listed(), [report["id"].as_str().unwrap()]);
+}
+
+#[test]
+fn a_damaged_last_backup_that_was_deleted_is_not_missed() {
+    let fixture = Fixture::new();
+    let source = fixture.image("source", &noise(1, 1000));
+    let damaged = fixture.back_up(&source);
+    cut_short(&fixture.objects("outcome")[0]);
+    fixture.job(&["backup", "delete", &damaged, "--yes"]).succeeded();
+    fixture.back_up(&source);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // In the helpers of tests as in tests themselves.
 
+mod agent;
 mod damage;
 mod fixture;
 mod memory;

@@ -1,6 +1,8 @@
 //! Backing up.
 
-use std::process::Stdio;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::fixture::{Fixture, Ran, noise};
@@ -93,7 +95,7 @@ fn progress_goes_to_stderr_as_json_lines_where_asked_and_else_nowhere_in_a_pipe(
 fn a_second_upload_of_one_source_is_refused_while_the_first_runs() {
     let fixture = Fixture::new();
     let source = fixture.image("source", &noise(1, MIB));
-    let held = std::fs::File::open(&source).unwrap();
+    let held = File::open(&source).unwrap();
     held.lock().unwrap();
     fixture.job(&["backup", "create", &source]).failed(4, "busy", &source);
     assert!(fixture.listed().is_empty());
@@ -101,29 +103,57 @@ fn a_second_upload_of_one_source_is_refused_while_the_first_runs() {
     fixture.back_up(&source);
 }
 
-#[test]
-fn a_terminated_upload_ends_cleanly_and_lists_nothing() {
+/// Terminates an upload as soon as it waits for its first progress to be read, or, `early`, as soon as
+/// the signal would not kill it any more: while the key is derived.
+fn terminate(early: bool) {
     let fixture = Fixture::new();
     let source = fixture.arg("source");
     // Holes: long to read, nothing to store.
-    std::fs::File::create(&source).unwrap().set_len(1 << 40).unwrap();
-    let child = fixture
-        .command(&["backup", "create", &source, "--standalone", "--json", "--repo", &fixture.url()])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    std::thread::sleep(Duration::from_secs(1));
+    File::create(&source).unwrap().set_len(1 << 40).unwrap();
+    let url = fixture.url();
+    let words = ["backup", "create", &source, "--standalone", "--json", "--repo", &url];
+    let mut command = fixture.command(&words);
+    command.args(["--progress", "json"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut progress = BufReader::new(child.stderr.take().unwrap());
+    if early {
+        while !catches_sigterm(child.id()) {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    } else {
+        let mut line = String::new();
+        while !line.contains("bytesDone") {
+            line.clear();
+            assert!(progress.read_line(&mut line).unwrap() > 0, "it ended before");
+        }
+    }
     let pid = child.id().to_string();
-    Ran::of(std::process::Command::new("kill").args(["-TERM", &pid])).succeeded();
+    Ran::of(Command::new("kill").args(["-TERM", &pid])).succeeded();
+    let mut stderr = String::new();
+    progress.read_to_string(&mut stderr).unwrap();
     let output = child.wait_with_output().unwrap();
-    let ran = Ran {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    };
+    let code = output.status.code().unwrap_or(-1);
+    let ran = Ran { code, stdout: String::from_utf8(output.stdout).unwrap(), stderr };
     ran.failed(1, "canceled", "SIGTERM");
     assert!(fixture.listed().is_empty());
+}
+
+/// Whether a process has a handler of SIGTERM (proc(5), `SigCgt`).
+fn catches_sigterm(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << (15 - 1)) != 0
+}
+
+#[test]
+fn a_terminated_upload_ends_cleanly_and_lists_nothing() {
+    terminate(false);
+}
+
+#[test]
+fn an_upload_that_is_terminated_before_its_repository_is_open_ends_cleanly() {
+    terminate(true);
 }
 
 #[test]

@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn only_the_last_step_writes_and_only_what_is_new_and_compressed() {
         // Not in /tmp, which may be a tmpfs without O_DIRECT.
-        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let folder = tempfile::tempdir_in(crate::workspace::target_directory()).unwrap();
         let source = source(folder.path());
         for step in Step::ALL {
             let packs = folder.path().join(format!("{step:?}"));
@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn as_much_is_written_plainly_as_was_asked_for() {
-        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let folder = tempfile::tempdir_in(crate::workspace::target_directory()).unwrap();
         let target = folder.path().join("target");
         write_plainly(&target, 3 * WRITE_BYTES as u64).unwrap();
         let bytes = std::fs::read(&target).unwrap();
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_source_or_folder_that_is_not_there_is_an_error() {
-        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let folder = tempfile::tempdir_in(crate::workspace::target_directory()).unwrap();
         assert!(back_up(&folder.path().join("none"), Step::Read, folder.path()).is_err());
         let source = source(folder.path());
         assert!(back_up(&source, Step::Write, &folder.path().join("none")).is_err());

@@ -2,13 +2,20 @@
 //!
 //! The guest boots without thinmover (`--bare`): these tests are of the guest, not of what it tests.
 
+#![allow(clippy::unwrap_used)] // In the helpers of tests as in tests themselves.
+
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use thinmover_tests::guest::Suite;
+use thinmover_tests::guest::image::Image;
+
+/// The image is there: building it takes its time, and says so on standard error.
 fn guest<S: AsRef<OsStr>>(arguments: &[S]) -> Command {
+    Image::cached(&Suite::for_this_host()).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_guest"));
     command.args(["run", "--bare"]).args(arguments);
     command
@@ -105,7 +112,8 @@ fn a_command_past_its_time_is_a_failure_of_the_guest() {
     let begun = Instant::now();
     let output = guest(&["--timeout", "5s", "--", "sleep", "1000"]).output().unwrap();
     assert_the_guest_failed(&output, "the time given to the guest is over");
-    assert!(begun.elapsed() < Duration::from_secs(60));
+    // Far from the thousand seconds, on any machine.
+    assert!(begun.elapsed() < Duration::from_secs(500));
 }
 
 #[test]

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
@@ -15,6 +15,9 @@ use crate::job::{Host, assert_equal, end, id, random_file};
 const GIB: u64 = 1024 * MIB;
 const CHUNK: u64 = 64 * 1024;
 const IMAGE_BLOCK: u64 = 256 * 1024;
+
+/// What a job is at while it reads the pool's metadata, or waits for it.
+const METADATA: &str = "reading the pool's metadata";
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -89,13 +92,18 @@ fn held() -> Result<(), Failed> {
     let before = HostState::now();
 
     message("reserve_metadata_snap");
-    let job = host.spawn(&["backup", "create", &host.data.name, "--json"]);
-    std::thread::sleep(Duration::from_secs(10));
+    let mut job =
+        host.spawn(&["backup", "create", &host.data.name, "--json", "--progress", "json"]);
+    // A line a second. It comes to the metadata while that is held, and stays there.
+    let progress = BufReader::new(job.stderr.take().unwrap());
+    let phases = progress.lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()));
+    let mut phases = phases.map(|line| line.unwrap()["phase"].clone());
+    assert!(phases.any(|phase| phase == METADATA), "it never came to the metadata");
+    assert!(phases.by_ref().take(3).all(|phase| phase == METADATA), "it did not wait");
     message("release_metadata_snap");
     let (status, report) = end(job);
     assert_eq!(status, Some(0), "{report}");
     assert_tier(&report, "allocated", "no-base");
-    assert!(report["seconds"].as_f64().unwrap() > 5.0, "it did not wait: {report}");
     before.assert_unchanged();
 
     message("reserve_metadata_snap");

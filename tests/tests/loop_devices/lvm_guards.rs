@@ -109,7 +109,7 @@ fn exported_group() -> Result<(), Failed> {
     lvm(&format!("vgchange --quiet -y -an {}", pool.group));
     lvm(&format!("vgexport --quiet {}", pool.group));
     let words = ["snapshot", "create", &volume.name];
-    refused(&Thinmover::new(), NOT_FOUND, "is exported", &words);
+    refused(&Thinmover::new(), REFUSED, "is exported", &words);
     lvm(&format!("vgimport --quiet {}", pool.group));
     Ok(())
 }

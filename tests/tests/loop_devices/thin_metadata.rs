@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
@@ -17,6 +17,8 @@ use thinmover_tests::fixtures::{
 
 const CHUNK: u64 = CHUNK_BYTES as u64;
 const CHUNK_BYTES: usize = 65536;
+/// Longer than a few MiB take in an emulated guest on a busy host.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -205,7 +207,9 @@ fn as_the_tools() -> Result<(), Failed> {
     let writer = Writer::start(mounted.path());
     let wait_for_writes = || {
         let enough = writer.written_bytes() + 8 * MIB;
+        let deadline = Instant::now() + PATIENCE;
         while writer.written_bytes() < enough {
+            assert!(Instant::now() < deadline, "the application does not get on with its writes");
             std::thread::sleep(Duration::from_millis(10));
         }
     };

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::cli::invocation::{Invocation, RepositoryArgs};
 use crate::cli::output::{Done, Report, page_cache_note, size};
+use crate::cli::place::place;
 use crate::cli::work::Worker;
 use crate::config::Size;
 use crate::engine::{CopyMethod, UploadReport};
@@ -17,7 +18,7 @@ use crate::jobs::{Kind, spec};
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
     /// Volume (VG/LV, LV name or LV UUID), block device or image file
-    #[arg(required = true, value_name = "SOURCE")]
+    #[arg(required = true, value_name = "SOURCE", value_parser = place)]
     sources: Vec<String>,
     #[command(flatten)]
     repository: RepositoryArgs,

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::cli::catalog::Named;
 use crate::cli::confirm::confirm;
 use crate::cli::invocation::{Invocation, RepositoryArgs};
 use crate::cli::output::{Done, Report, time};
@@ -26,36 +27,57 @@ pub(in crate::cli) struct Args {
 #[serde(rename_all = "camelCase")]
 struct Deleted {
     id: String,
-    source: String,
-    created_at: Timestamp,
+    source: Option<String>,
+    created_at: Option<Timestamp>,
+    /// What is wrong with one that cannot be read.
+    damage: Option<String>,
     dry_run: bool,
 }
 
 pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
     let catalog = invocation.catalog(&args.repository)?;
-    let backup = catalog.backup(&args.id)?;
-    let deleted = Deleted {
-        id: backup.id,
-        source: backup.source,
-        created_at: backup.created_at,
-        dry_run: args.dry_run,
+    let dry_run = args.dry_run;
+    let deleted = match catalog.find(&args.id)? {
+        Named::Whole(backup) => Deleted {
+            id: backup.id,
+            source: Some(backup.source),
+            created_at: Some(backup.created_at),
+            damage: None,
+            dry_run,
+        },
+        Named::Damaged(backup) => Deleted {
+            id: backup.id,
+            source: None,
+            created_at: None,
+            damage: Some(backup.message),
+            dry_run,
+        },
     };
-    if !args.dry_run {
-        let what = format!(
-            "this deletes backup {} of {} made at {}",
-            deleted.id,
-            deleted.source,
-            time(deleted.created_at)
-        );
-        confirm(&what, args.yes)?;
+    if !dry_run {
+        confirm(&format!("this deletes {}", deleted.described()), args.yes)?;
         catalog.delete(&deleted.id)?;
     }
     Ok(invocation.answer(&deleted, &[]))
 }
 
+impl Deleted {
+    fn described(&self) -> String {
+        match (&self.source, self.created_at, &self.damage) {
+            (Some(source), Some(created_at), _) => {
+                format!("backup {} of {source} made at {}", self.id, time(created_at))
+            }
+            (_, _, damage) => format!(
+                "backup {}, which cannot be read: {}",
+                self.id,
+                damage.as_deref().unwrap_or_default()
+            ),
+        }
+    }
+}
+
 impl Report for Deleted {
     fn human(&self) -> String {
         let would = if self.dry_run { "Would delete" } else { "Deleted" };
-        format!("{would} backup {} of {} made at {}\n", self.id, self.source, time(self.created_at))
+        format!("{would} {}\n", self.described())
     }
 }

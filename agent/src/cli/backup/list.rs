@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::cli::invocation::{Invocation, RepositoryArgs};
 use crate::cli::output::{Done, Report, size, table, time};
+use crate::cli::place::place;
 use crate::failure::Result;
 use crate::views::Backups;
 
@@ -12,7 +13,7 @@ pub(in crate::cli) struct Args {
     #[command(flatten)]
     repository: RepositoryArgs,
     /// Only backups of this volume (VG/LV, path or LV UUID)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = place)]
     source: Option<String>,
     /// Only backups of this host (name or id)
     #[arg(long, value_name = "HOST")]

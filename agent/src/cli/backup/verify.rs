@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 use std::ops::ControlFlow;
 
 use serde::Serialize;
+use thinmover_repository::{DamagedBackup, Found};
 
 use crate::cli::invocation::{Invocation, RepositoryArgs};
 use crate::cli::output::{Done, Report, size};
 use crate::cli::progress::Display;
 use crate::cli::signals::cancel_on_signals;
-use crate::failure::Result;
+use crate::failure::{Result, chain};
 use crate::stream::Progress;
 
 #[derive(Debug, clap::Args)]
@@ -40,7 +41,13 @@ struct Damage {
 
 pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
     let repository = invocation.repository(&args.repository)?;
-    let manifest = repository.backup(&args.id)?;
+    let manifest = match repository.find(&args.id)? {
+        Found::Whole(manifest) => manifest,
+        Found::Damaged(damaged) => {
+            invocation.answer(&Verified::without_manifest(&damaged), &[]);
+            return Ok(Done::Damaged);
+        }
+    };
     let cancel = cancel_on_signals()?;
     let progress = Progress::default();
     progress.set_phase("verifying");
@@ -70,6 +77,14 @@ pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
     };
     let done = invocation.answer(&verified, &[]);
     if verified.ok { Ok(done) } else { Ok(Done::Damaged) }
+}
+
+impl Verified {
+    fn without_manifest(damaged: &DamagedBackup) -> Self {
+        let error =
+            Damage { object: damaged.object(), range: None, message: chain(&damaged.error) };
+        Self { id: damaged.id(), ok: false, checked_bytes: 0, errors: vec![error], more_errors: 0 }
+    }
 }
 
 impl Report for Verified {

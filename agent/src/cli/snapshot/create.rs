@@ -2,12 +2,14 @@
 
 use crate::cli::invocation::Invocation;
 use crate::cli::output::{Done, Report, size};
+use crate::cli::place::place;
 use crate::failure::Result;
 use crate::views::Snapshot;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
     /// Thin volume (VG/LV, LV name or LV UUID)
+    #[arg(value_parser = place)]
     origin: String,
     /// The snapshot's name; one is made up if not given
     #[arg(long)]

@@ -20,6 +20,8 @@ pub(in crate::engine) struct Last {
     pub(super) remembered: Option<LastBackup>,
     /// What the repository has of it.
     pub(super) manifest: Option<Manifest>,
+    /// Whether the repository has it and cannot read it.
+    pub(super) is_damaged: bool,
 }
 
 /// What an upload may build on.
@@ -40,14 +42,20 @@ pub(in crate::engine) fn last(
         .filter(|last| last.repository == id_of(repository));
     let Some(last) = note else { return Ok(Last::default()) };
     match repository.backup(&last.backup) {
-        Ok(manifest) => Ok(Last { remembered: Some(last), manifest: Some(manifest) }),
+        Ok(manifest) => {
+            Ok(Last { remembered: Some(last), manifest: Some(manifest), is_damaged: false })
+        }
         Err(RepositoryError::BackupNotFound { .. }) => {
             warnings.push(format!(
                 "the repository no longer has backup {}, this host's last one of {identity}: \
                  it was deleted, or the repository was rolled back",
                 last.backup
             ));
-            Ok(Last { remembered: Some(last), manifest: None })
+            Ok(Last { remembered: Some(last), manifest: None, is_damaged: false })
+        }
+        Err(error) if error.is_of_one_backup() => {
+            warnings.push(format!("backup {} is no base: {error}", last.backup));
+            Ok(Last { remembered: Some(last), manifest: None, is_damaged: true })
         }
         Err(error) => Err(error.into()),
     }
@@ -64,6 +72,9 @@ impl Last {
         &self,
         volume: &Volume,
     ) -> std::result::Result<(&Manifest, Lineage), Reason> {
+        if self.is_damaged {
+            return Err(Reason::BaseDamaged);
+        }
         let note = self.remembered.as_ref().and_then(|last| last.note.clone());
         let Some(Note { nonce, lineage }) = note else { return Err(Reason::NoBase) };
         let Some(manifest) = &self.manifest else { return Err(Reason::BaseGone) };
