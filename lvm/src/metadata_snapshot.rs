@@ -73,28 +73,23 @@ impl MetadataSnapshot {
     ) -> Result<Self, LvmError> {
         let deadline = Instant::now() + WAIT_LIMIT;
         let turn = Turn::wait(lvm, &body, deadline, go_on)?;
-        wait_until_free(lvm, &body, deadline, go_on)?;
-        let nonce =
-            Nonce::random().map_err(|source| LvmError::io("read", "/dev/urandom", source))?;
-        let record =
-            lvm.records().create(nonce, &boot_id()?, Body::MetadataSnapshot(body.clone()))?;
-        let told = lvm.dmsetup().message(
-            &body.dm_uuid(),
-            DmPoolMessage::ReserveMetadataSnapshot,
-            turn.lent()?,
-        );
-        if let Err(error) = told {
-            // Only an answer is certain: a command that was ended may have got through.
-            let refused =
-                matches!(&error, CommandError::Failed { status, .. } if status.code().is_some());
-            if refused || !error.may_have_acted() {
-                record.remove()?;
+        let record = loop {
+            wait_until_free(lvm, &body, deadline, go_on)?;
+            match ask(lvm, &body, &turn) {
+                // Another program was quicker.
+                Err(LvmError::Command(error))
+                    if is_refusal(&error) && held_root(lvm, &body)?.flatten().is_some() => {}
+                asked => break asked?,
             }
-            return Err(error.into());
-        }
-        let Some(block) = held_root(lvm, &body)?.flatten() else {
-            record.remove()?;
-            return Err(vanished(&body));
+        };
+        let block = match held_root(lvm, &body)? {
+            Some(Some(block)) => block,
+            Some(None) => {
+                record.remove()?;
+                return Err(vanished(&body));
+            }
+            // It went inactive, perhaps with it: recovery looks when it is active again.
+            None => return Err(vanished(&body)),
         };
         let mut taken =
             Self { lvm: lvm.clone(), body, block, metadata: None, record: Some(record), turn };
@@ -128,9 +123,14 @@ impl MetadataSnapshot {
     fn let_go(&mut self) -> Result<(), LvmError> {
         let Some(record) = self.record.take() else { return Ok(()) };
         self.metadata = None;
-        // Another one by now is another program's.
-        if held_root(&self.lvm, &self.body)?.flatten() == Some(self.block) {
-            release(&self.lvm, &self.body, &self.turn)?;
+        match held_root(&self.lvm, &self.body)? {
+            Some(Some(block)) if block == self.block => {
+                release(&self.lvm, &self.body, &self.turn)?;
+            }
+            // Another one by now is another program's.
+            Some(_) => {}
+            // It went inactive, perhaps with it: recovery looks when it is active again.
+            None => return Err(vanished(&self.body)),
         }
         Ok(record.remove()?)
     }
@@ -172,6 +172,26 @@ impl Turn {
     fn lent(&self) -> Result<File, LvmError> {
         self.lock.try_clone().map_err(|source| LvmError::io("share", &self.path, source))
     }
+}
+
+/// Asks the pool of `body` for a metadata snapshot, on record. After an error that is certain there is no
+/// record.
+fn ask(lvm: &Lvm, body: &MetadataSnapshotBody, turn: &Turn) -> Result<HeldRecord, LvmError> {
+    let nonce = Nonce::random().map_err(|source| LvmError::io("read", "/dev/urandom", source))?;
+    let record = lvm.records().create(nonce, &boot_id()?, Body::MetadataSnapshot(body.clone()))?;
+    let message = DmPoolMessage::ReserveMetadataSnapshot;
+    let Err(error) = lvm.dmsetup().message(&body.dm_uuid(), message, turn.lent()?) else {
+        return Ok(record);
+    };
+    if is_refusal(&error) || !error.may_have_acted() {
+        record.remove()?;
+    }
+    Err(error.into())
+}
+
+/// Only an answer is certain: a command that was ended may have got through.
+fn is_refusal(error: &CommandError) -> bool {
+    matches!(error, CommandError::Failed { status, .. } if status.code().is_some())
 }
 
 /// What the pool of `body` holds.
