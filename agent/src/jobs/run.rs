@@ -136,7 +136,8 @@ fn tell(outcome: &Result<Report>, fields: &Fields<'_>) {
                 message = format!("{message}; warning: {warning}");
             }
             let phase = Some(Phase::Completed.as_str());
-            journal::write(event, &Fields { phase, ..*fields }, message);
+            let backup = Some(report.backup());
+            journal::write(event, &Fields { phase, backup, ..*fields }, message);
             if let Report::Upload(upload) = report
                 && upload.is_alarming()
             {
@@ -162,6 +163,14 @@ impl Report {
         match self {
             Self::Upload(upload) => &upload.warnings,
             Self::Download(download) => &download.warnings,
+        }
+    }
+
+    /// The id of the backup that was made, or written back.
+    fn backup(&self) -> &str {
+        match self {
+            Self::Upload(upload) => &upload.id,
+            Self::Download(download) => &download.id,
         }
     }
 
