@@ -25,6 +25,9 @@ pub const KILLS: &str = "kills";
 /// them. Without device-mapper it fails there instead of booting another guest.
 const SHARE: &str = "THINMOVER_TESTS_SHARE";
 
+/// Set in the test guest.
+const GUEST: &str = "THINMOVER_TESTS_GUEST";
+
 /// Guests that share the trials. LVM commands in one exclude each other, so that one guest keeps
 /// hardly more than one processor busy.
 const GUESTS: usize = 2;
@@ -71,6 +74,12 @@ fn runs(arguments: &Arguments, trial: &Trial) -> bool {
         && !arguments.skip.iter().any(|pattern| matches(pattern))
 }
 
+/// Whether this is the test guest, where everything is installed: a trial that finds something missing
+/// fails there and is never ignored.
+pub fn is_guest() -> bool {
+    std::env::var_os(GUEST).is_some()
+}
+
 /// Root, device-mapper and dm-thin: what the trials need.
 fn has_thin_provisioning() -> bool {
     if !nix::unistd::geteuid().is_root() {
@@ -111,7 +120,7 @@ fn run_again_here(environment: &Environment) -> Result<ExitCode> {
 fn run_in_guests(guests: usize, kills: bool) -> Result<ExitCode> {
     let executable = std::env::current_exe().context("cannot find the test executable")?;
     let mut with = vec![executable.clone()];
-    let mut command: Vec<OsString> = vec!["env".into()];
+    let mut command: Vec<OsString> = vec!["env".into(), format!("{GUEST}=1").into()];
     if kills {
         let binary = workspace::build_with_crash_points()?;
         command.push(variable(CRASH_BINARY, &binary));

@@ -138,7 +138,8 @@ fn tell(outcome: &Result<Report>, fields: &Fields<'_>) {
                 message = format!("{message}; warning: {warning}");
             }
             let phase = Some(Phase::Completed.as_str());
-            journal::write(event, &Fields { phase, ..*fields }, message);
+            let backup = Some(report.backup());
+            journal::write(event, &Fields { phase, backup, ..*fields }, message);
             if report.is_alarming() {
                 let found = warnings.join("; ");
                 journal::write(Event::BaseContradicted, fields, format!("{volume}: {found}"));
@@ -169,6 +170,14 @@ impl Report {
         match self {
             Self::Upload(upload) => upload.is_alarming(),
             Self::Download(download) => download.is_alarming(),
+        }
+    }
+
+    /// The id of the backup that was made, or written back.
+    fn backup(&self) -> &str {
+        match self {
+            Self::Upload(upload) => &upload.id,
+            Self::Download(download) => &download.id,
         }
     }
 

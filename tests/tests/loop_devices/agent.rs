@@ -7,12 +7,15 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
 use thinmover_tests::fixtures::{Finished, HostState, MIB, Writer, lvm, run};
 
 use crate::job::{Host, assert_equal, id};
-use crate::service::{Service, can_run, wait_until};
+use crate::service::{Service, can_run, wait_for_journal, wait_until};
 
 const SOCKET: &str = "/run/thinmover/api.sock";
+/// What `journalctl` shows of the agent.
+const JOURNAL: [&str; 4] = ["-u", "thinmover.service", "-o", "cat"];
 
 pub(crate) fn trials() -> Vec<Trial> {
     let ignored = !can_run();
@@ -21,6 +24,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("a_reload_with_a_broken_file_keeps_the_settings_and_says_why", reload),
         Trial::test("a_hung_agent_is_restarted_by_the_watchdog", watchdog),
         Trial::test("a_job_outlives_its_command_line_and_can_be_canceled", detached),
+        Trial::test("a_stopped_service_ends_its_job_and_leaves_nothing", stopped),
         Trial::test("what_keeps_the_agent_from_starting_is_said", no_start),
     ]
     .map(|trial| trial.with_ignored_flag(ignored))
@@ -107,15 +111,11 @@ fn reload() -> Result<(), Failed> {
     service.configure("[pool]\nmax_dta_percent = 3");
     Finished::of(Command::new("systemctl").args(["reload", "thinmover.service"])).expect_status(1);
     assert_eq!(service.property("MainPID"), pid);
-    let journal = run("journalctl", &["-u", "thinmover.service", "-o", "cat", "-n", "30"]);
-    assert!(journal.contains("max_dta_percent"), "{journal}");
+    wait_for_journal(&JOURNAL, &["max_dta_percent"]);
 
     // Also when the signal comes by itself. The agent goes on with what it has.
     run("systemctl", &["kill", "--kill-whom=main", "-s", "HUP", "thinmover.service"]);
-    wait_until("the agent has refused it", || {
-        let journal = run("journalctl", &["-u", "thinmover.service", "-o", "cat", "-n", "30"]);
-        journal.contains("stays in force")
-    });
+    wait_for_journal(&JOURNAL, &["stays in force"]);
     service.configure("[jobs]\nmax_running = 2");
     assert_eq!(service.json(0, &["status"])["repositories"][0]["name"], "test");
     run("systemctl", &["reload", "thinmover.service"]);
@@ -142,23 +142,74 @@ fn detached() -> Result<(), Failed> {
     let host = &service.host;
     host.write_file("file", 16 * MIB);
     let before = HostState::now();
-    let submitted = service.json(0, &["backup", "create", &host.data.name, "--detach"]);
-    let job = submitted[0]["job"].as_str().unwrap();
+    let job = held_job(&service);
     assert_eq!(service.json(4, &["backup", "create", &host.data.name])["error"]["code"], "busy");
-    let report = service.json(0, &["job", "watch", job]);
-    assert_eq!(report["job"], job);
-    assert_eq!(service.end_of(job)["snapshotID"], report["id"]);
+    host.pool.message("release_metadata_snap");
+    let report = service.json(0, &["job", "watch", &job]);
+    assert_eq!(report["job"], job.as_str());
+    assert_eq!(service.end_of(&job)["snapshotID"], report["id"]);
+    assert_event(&job, JOB_COMPLETED, &[("THINMOVER_BACKUP", &id(&report))]);
 
-    host.write_file("file", 16 * MIB);
-    let submitted = service.json(0, &["backup", "create", &host.data.name, "--detach"]);
-    let job = submitted[0]["job"].as_str().unwrap();
-    service.json(0, &["job", "cancel", job]);
-    let ended = service.end_of(job);
+    let job = held_job(&service);
+    service.json(0, &["job", "cancel", &job]);
+    let ended = service.end_of(&job);
+    host.pool.message("release_metadata_snap");
     assert_eq!(ended["phase"], "Canceled", "{ended}");
-    assert_eq!(service.json(1, &["job", "watch", job])["error"]["code"], "canceled");
+    assert_eq!(service.json(1, &["job", "watch", &job])["error"]["code"], "canceled");
+    assert_event(&job, JOB_CANCELED, &[("THINMOVER_CODE", "canceled")]);
     service.assert_clean(&before, "after a job was canceled");
     assert_eq!(service.verify_all(), 1);
     Ok(())
+}
+
+fn stopped() -> Result<(), Failed> {
+    let service = Service::new(Host::with_ext4());
+    let host = &service.host;
+    let before = HostState::now();
+    let job = held_job(&service);
+    run("systemctl", &["stop", "thinmover.service"]);
+    host.pool.message("release_metadata_snap");
+    before.assert_unchanged();
+    assert_eq!(service.property("Result"), "success");
+    assert_event(&job, JOB_CANCELED, &[("THINMOVER_CODE", "canceled")]);
+    let ended = service.end_of(&job);
+    assert_eq!((&ended["phase"], &ended["reason"]), (&"Canceled".into(), &"canceled".into()));
+    assert!(ended["message"].as_str().unwrap().contains("the agent, which is stopping"), "{ended}");
+    service.assert_clean(&before, "after the service was stopped");
+    assert_eq!(service.verify_all(), 0);
+    Ok(())
+}
+
+/// An upload of the agent's with a snapshot that waits, for half a minute at most, until the pool's
+/// metadata is let go of.
+fn held_job(service: &Service) -> String {
+    service.json(0, &["status"]);
+    let host = &service.host;
+    host.pool.message("reserve_metadata_snap");
+    let submitted = service.json(0, &["backup", "create", &host.data.name, "--detach"]);
+    let job = submitted[0]["job"].as_str().unwrap().to_owned();
+    wait_until("the job waits for the metadata", || {
+        service.json(0, &["job", "show", &job])["message"] == "reading the pool's metadata"
+    });
+    job
+}
+
+/// As `systemd/thinmover.catalog` has them.
+const JOB_COMPLETED: &str = "df651adfac1b4cc1977d23fa39d55a7b";
+const JOB_CANCELED: &str = "5b05df16dc484493b6b7c114f39a4669";
+
+/// The journal has an event of the job with these fields beside those that every one has.
+#[track_caller]
+fn assert_event(job: &str, id: &str, fields: &[(&str, &str)]) {
+    let of_job = format!("THINMOVER_JOB={job}");
+    let told = wait_for_journal(&[&of_job, "-o", "json"], &[id]);
+    let entries = told.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let entry = entries.into_iter().find(|entry| entry["MESSAGE_ID"] == id).unwrap();
+    let kind = [("THINMOVER_KIND", "upload"), ("_SYSTEMD_UNIT", "thinmover.service")];
+    for (field, value) in kind.iter().chain(fields) {
+        assert_eq!(entry[field], **value, "{entry}");
+    }
+    assert!(entry["THINMOVER_VOLUME"].is_string() && entry["MESSAGE"].is_string(), "{entry}");
 }
 
 fn no_start() -> Result<(), Failed> {

@@ -14,7 +14,7 @@ use serde_json::Value;
 use thinmover_tests::fixtures::{Finished, run};
 
 use crate::job::{Host, signal};
-use crate::service::{Service, can_run, wait_until};
+use crate::service::{Service, can_run, wait_for_journal, wait_until};
 
 const THINMOVER: &str = "/usr/bin/thinmover";
 const SOCKET: &str = "/run/thinmover/api.sock";
@@ -33,8 +33,7 @@ fn by_hand() -> Result<(), Failed> {
     let without = WithoutGroup::new();
     // systemd's socket belongs to the group, so there is none without.
     Finished::of(Command::new("systemctl").args(["start", "thinmover.socket"])).expect_status(1);
-    let journal = run("journalctl", &["-u", "thinmover.socket", "-o", "cat", "-n", "10"]);
-    assert!(journal.contains("group thinmover") || journal.contains("GROUP"), "{journal}");
+    wait_for_journal(&["-u", "thinmover.socket", "-o", "cat"], &["group thinmover", "GROUP"]);
     let failed = status(1);
     assert_eq!(failed["error"]["code"], "no-daemon");
     assert!(failed["error"]["hint"].as_str().unwrap().contains("systemctl start"), "{failed}");

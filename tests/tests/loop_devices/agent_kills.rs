@@ -11,7 +11,7 @@ use thinmover_tests::fixtures::{CRASH_BINARY, HostState, MIB, rounds, run};
 use thinmover_tests::loop_devices::KILLS;
 
 use crate::job::Host;
-use crate::service::{STATE, Service, can_run, wait_until};
+use crate::service::{STATE, Service, can_run, wait_for_journal, wait_until};
 
 /// Where the agent kills itself: a point on each stretch of the road.
 const POINTS: [&str; 10] = [
@@ -118,8 +118,7 @@ fn hung_loop() -> Result<(), Failed> {
     let ended = service.end_of(job);
     assert_eq!((&ended["phase"], &ended["reason"]), (&"Failed".into(), &"interrupted".into()));
     assert_eq!(service.property("NRestarts"), "1");
-    let journal = run("journalctl", &["-u", "thinmover.service", "-o", "cat", "-n", "100"]);
-    assert!(journal.contains("Watchdog timeout"), "{journal}");
+    wait_for_journal(&["-u", "thinmover.service", "-o", "cat"], &["Watchdog timeout"]);
     service.assert_clean(&before, "after the watchdog");
     service.verify_all();
     Ok(())

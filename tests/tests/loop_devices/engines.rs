@@ -7,7 +7,7 @@ use libtest_mimic::{Failed, Trial};
 use thinmover_tests::fixtures::{HostState, MIB, run};
 
 use crate::job::{Host, assert_equal, id, random_file};
-use crate::service::{Service, can_run};
+use crate::service::{Service, can_run, wait_for_journal};
 
 /// Linux 6.6 and RHEL 9: 0 allows io_uring to everybody. Kernels without the file do so, too.
 const DISABLED: &str = "/proc/sys/kernel/io_uring_disabled";
@@ -54,7 +54,7 @@ fn refused() -> Result<(), Failed> {
     run("systemctl", &["stop", "thinmover.service"]);
     let failed = service.run(&["status", "--config", "/dev/null"]).expect_status(1);
     assert!(failed.stdout.contains("no-daemon"), "{}", failed.stdout);
-    let journal = run("journalctl", &["-u", "thinmover.service", "-o", "cat", "-n", "30"]);
-    assert!(journal.contains("`data_path.engine` is \"io_uring\""), "{journal}");
+    let why = "`data_path.engine` is \"io_uring\"";
+    wait_for_journal(&["-u", "thinmover.service", "-o", "cat"], &[why]);
     Ok(())
 }

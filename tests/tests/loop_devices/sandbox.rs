@@ -1,7 +1,7 @@
 //! The installed units, and what their sandbox lets the agent do and keeps from it.
 //!
-//! Commands run in a unit with every property of `thinmover.service` but its program. Where the
-//! units are not installed there is nothing to try: these trials are ignored then.
+//! Commands run in a unit with every property of an installed one but its program. On a host without
+//! the units there is nothing to try: these trials are ignored then.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -13,22 +13,26 @@ use libtest_mimic::{Failed, Trial};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use thinmover_tests::fixtures::{Finished, HostState, MIB, Writer, lvm, run};
+use thinmover_tests::loop_devices::is_guest;
 
-use crate::job::{Host, assert_equal, id};
+use crate::job::{Host, assert_equal, end, id, signal};
 use crate::service::{Service, can_run};
 
 const SERVICE: &str = "/usr/lib/systemd/system/thinmover.service";
+const RECOVER: &str = "/usr/lib/systemd/system/thinmover-recover.service";
 const UNITS: [&str; 3] = ["thinmover.service", "thinmover.socket", "thinmover-recover.service"];
-/// What `systemd-analyze security` may say of the service, in tenths. Services of its kind without
-/// a sandbox score 92 to 96.
-const MOST_EXPOSED: &str = "--threshold=35";
+/// What `systemd-analyze security` may say of a unit, in tenths. Services of its kind without a sandbox
+/// score 92 to 96.
+const MOST_EXPOSED: [(&str, &str); 2] =
+    [("thinmover.service", "--threshold=35"), ("thinmover-recover.service", "--threshold=42")];
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let ignored = !Path::new(SERVICE).exists();
+    let ignored = !is_guest() && !Path::new(SERVICE).exists();
     [
         Trial::test("the_installed_units_verify_and_the_service_is_sandboxed", units),
         Trial::test("jobs_do_all_their_work_in_the_services_sandbox", jobs),
         Trial::test("lvm_has_nothing_to_complain_of_in_the_services_sandbox", lvm_commands),
+        Trial::test("the_recovery_at_boot_does_all_its_work_in_its_sandbox", recovery),
         Trial::test("a_mount_of_the_service_is_gone_when_it_is_killed", mounts),
         Trial::test("an_lvm_command_outlives_a_killed_service", outlives),
         Trial::test("a_place_the_sandbox_keeps_read_only_is_an_error_that_says_so", read_only)
@@ -42,7 +46,9 @@ fn units() -> Result<(), Failed> {
     let verified =
         Finished::of(Command::new("systemd-analyze").arg("verify").args(UNITS)).expect_status(0);
     assert_eq!((verified.stdout.as_str(), verified.stderr.as_str()), ("", ""));
-    run("systemd-analyze", &["security", "--no-pager", MOST_EXPOSED, UNITS[0]]);
+    for (unit, most) in MOST_EXPOSED {
+        run("systemd-analyze", &["security", "--no-pager", most, unit]);
+    }
     Ok(())
 }
 
@@ -101,6 +107,33 @@ fn lvm_commands() -> Result<(), Failed> {
     before.assert_unchanged();
     let backup = fs::read_to_string(format!("/etc/lvm/backup/{group}"))?;
     assert!(backup.contains("lvremove -y"), "{backup}");
+    Ok(())
+}
+
+/// It unmounts for everybody.
+fn recovery() -> Result<(), Failed> {
+    let host = Host::with_ext4();
+    host.write_file("file", 16 * MIB);
+    let unit = Unit::like(RECOVER, "oneshot");
+    let seen = unit.run(&["/usr/bin/readlink", "/proc/self/ns/mnt"]).expect_status(0);
+    assert_eq!(seen.stdout.trim(), fs::read_link("/proc/self/ns/mnt")?.to_str().unwrap());
+    let listed = unit.run(&["/usr/sbin/lvs", "-a"]).expect_status(0);
+    assert_eq!(listed.stderr, "");
+
+    let before = HostState::now();
+    let folder = host.thinmover.scratch().join("mount");
+    fs::create_dir(&folder)?;
+    let folder = folder.display().to_string();
+    run("mount", &["-t", "tmpfs", "none", &folder]);
+    unit.run(&["/usr/bin/umount", &folder]).expect_status(0);
+    let job = host.spawn(&["backup", "create", &host.data.name]);
+    host.stop_with_snapshot(&job);
+    signal(&job, Signal::SIGKILL);
+    end(job);
+    let command = host.thinmover.command_line(&["agent", "--recover"]);
+    let command: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
+    unit.run(&command).expect_status(0);
+    before.assert_unchanged();
     Ok(())
 }
 
@@ -173,8 +206,9 @@ fn read_only() -> Result<(), Failed> {
 const REPOSITORY: &str = "/etc/thinmover/repository";
 const IMAGE: &str = "/etc/thinmover/image";
 
-/// A unit like `thinmover.service` but for its program. Removed when dropped.
+/// A unit like an installed one but for its program. Removed when dropped.
 struct Unit {
+    like: &'static str,
     kind: &'static str,
     folder: tempfile::TempDir,
 }
@@ -185,8 +219,13 @@ const PROGRAMS: [&str; 5] = ["Type=", "Exec", "Restart", "NotifyAccess=", "Watch
 impl Unit {
     const NAME: &str = "thinmover-sandbox-test.service";
 
+    /// Like `thinmover.service`.
     fn new(kind: &'static str) -> Self {
-        Self { kind, folder: tempfile::tempdir().unwrap() }
+        Self::like(SERVICE, kind)
+    }
+
+    fn like(installed: &'static str, kind: &'static str) -> Self {
+        Self { like: installed, kind, folder: tempfile::tempdir().unwrap() }
     }
 
     /// Runs a command to its end.
@@ -221,7 +260,7 @@ impl Unit {
     }
 
     fn write<S: AsRef<str>>(&self, command: &[S]) {
-        let installed = fs::read_to_string(SERVICE).unwrap();
+        let installed = fs::read_to_string(self.like).unwrap();
         let (_, service) = installed.split_once("[Service]").unwrap();
         let (service, _) = service.split_once("[Install]").unwrap();
         let mut text = format!("[Service]\nType={}\n", self.kind);

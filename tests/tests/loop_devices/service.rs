@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use thinmover_tests::fixtures::{CRASH_BINARY, Finished, HostState, run};
+use thinmover_tests::loop_devices::is_guest;
 
 use crate::job::Host;
 
@@ -18,11 +19,28 @@ pub(crate) const STATE: &str = "/var/lib/thinmover";
 /// Longer than anything takes in an emulated guest on a busy host.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Whether the units are installed here, as they are in the test guest; and not in use.
+/// Whether trials may use the units: in the test guest, and on a host where they are installed and not
+/// in use.
 pub(crate) fn can_run() -> bool {
-    Path::new(INSTALLED).exists()
-        && !Path::new(CONFIG).exists()
-        && !Path::new(STATE).join("host-id").exists()
+    is_guest()
+        || Path::new(INSTALLED).exists()
+            && !Path::new(CONFIG).exists()
+            && !Path::new(STATE).join("host-id").exists()
+}
+
+/// Waits until the journal has one of these texts among the entries that `words` select.
+#[track_caller]
+pub(crate) fn wait_for_journal(words: &[&str], texts: &[&str]) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        run("journalctl", &["--sync"]);
+        let journal = run("journalctl", &[words, &["-q", "-n", "100"]].concat());
+        if texts.iter().any(|text| journal.contains(text)) {
+            return journal;
+        }
+        assert!(Instant::now() < deadline, "the journal does not tell of {texts:?}:\n{journal}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// The installed agent. Stopped, with its state removed, when dropped.
