@@ -3,7 +3,7 @@
 //! must carry the note's number as a tag: so a copy of the host or of the disk, and either of the
 //! two set back, do not pass for each other.
 
-use thinmover_lvm::{Lineage, Nonce, Volume};
+use thinmover_lvm::{Lineage, LvmUuid, Volume};
 use thinmover_repository::{Error as RepositoryError, Image, Manifest, ReadLimits};
 
 use super::Upload;
@@ -24,6 +24,15 @@ pub(super) struct Last {
 pub(super) struct Base {
     pub(super) image: Image,
     pub(super) lineage: Lineage,
+    /// The snapshot it was made of, if that stayed in the pool.
+    pub(super) kept: Option<LvmUuid>,
+}
+
+impl Last {
+    /// What this host noted of it, to build on.
+    pub(super) fn note(&self) -> Option<&Note> {
+        self.remembered.as_ref().and_then(|last| last.note.as_ref())
+    }
 }
 
 impl Upload<'_> {
@@ -63,7 +72,7 @@ impl Upload<'_> {
             }
             Parent::Auto | Parent::Id(_) => {}
         }
-        let Some(Note { nonce, lineage }) = remembered.and_then(|last| last.note.clone()) else {
+        let Some(Note { nonce, lineage, kept }) = last.note().cloned() else {
             return Ok(Err(Reason::NoBase));
         };
         let Some(manifest) = &last.manifest else { return Ok(Err(Reason::BaseGone)) };
@@ -86,7 +95,7 @@ impl Upload<'_> {
         }
         let limits = ReadLimits { index_cache_bytes: self.limits.index_bytes / 2 };
         match self.repository.image(manifest, limits) {
-            Ok(image) if image.mapped().is_some() => Ok(Ok(Base { image, lineage })),
+            Ok(image) if image.mapped().is_some() => Ok(Ok(Base { image, lineage, kept })),
             Ok(_) => Ok(Err(Reason::NoBase)),
             Err(error) if is_of_the_base(&error) => {
                 warnings.push(format!("backup {} is no base: {error}", manifest.id));
@@ -96,36 +105,33 @@ impl Upload<'_> {
         }
     }
 
-    /// Notes the backup as the volume's base: here and, by a tag, on the volume itself. What fails
-    /// costs the next upload its base and is a warning.
+    /// Notes the backup as the volume's last one: here and, by the tag of the note, on the volume
+    /// itself. Returns whether all of that was done; what fails costs the next upload its base and is
+    /// a warning.
     pub(super) fn note(
         &self,
         identity: &str,
         backup: &str,
-        of: Option<(&Volume, Lineage)>,
+        volume: Option<&Volume>,
+        note: Option<Note>,
         warnings: &mut Vec<String>,
-    ) {
-        let noted = of.and_then(|(volume, lineage)| match Nonce::random() {
-            Ok(nonce) => Some((volume, Note { nonce, lineage })),
-            Err(error) => {
-                warnings.push(format!("the next backup has no base: /dev/urandom: {error}"));
-                None
-            }
-        });
-        let note = noted.as_ref().map(|(_, note)| note.clone());
+    ) -> bool {
+        let nonce = note.as_ref().map(|note| note.nonce.clone());
         let last = LastBackup::new(self.repository_id(), backup.to_owned(), note);
         if let Err(error) = last.write(&self.engine.settings.state_dir, identity) {
             warnings.push(format!("the backup is made, but this host cannot note it: {error}"));
-            return;
+            return false;
         }
-        if let Some((volume, note)) = noted
-            && let Err(error) = self.engine.lvm.set_base(volume, &note.nonce)
+        if let (Some(volume), Some(nonce)) = (volume, nonce)
+            && let Err(error) = self.engine.lvm.set_base(volume, &nonce)
         {
             warnings.push(format!(
                 "the backup is made, but the next one has no base: {}",
                 crate::failure::chain(&error)
             ));
+            return false;
         }
+        true
     }
 }
 
