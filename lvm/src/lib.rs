@@ -49,10 +49,11 @@ pub use lineage::{Broken, Lineage, PhysicalExtents, PlaceInPool};
 pub use lookup::{Place, is_path};
 pub use mounts::{DeviceNumber, Mount};
 pub use names::{LvName, LvmUuid, NameError, Tag, VgName};
-pub use record::{Nonce, Owner, RecordError, RecordProblem};
+pub use record::{KeptBody, Nonce, Owner, RecordError, RecordProblem};
 pub use recovery::{LeftAlone, Recovery};
 pub use snapshot::{
-    Filesystem, MapUnknown, MountedSnapshot, OwnedSnapshot, Purpose, Snapshot, ThinMap,
+    Chunks, Filesystem, KeptBase, MapUnknown, MountedSnapshot, OwnedSnapshot, Purpose, SinceBase,
+    Snapshot, ThinMap,
 };
 pub use target::Target;
 pub use units::{Bytes, Percent};

@@ -54,7 +54,7 @@ pub(super) struct RepositoryFragment {
     pub(super) file: PathBuf,
 }
 
-/// `[pool]`: past these no snapshot is made, and a running job ends.
+/// `[pool]`: past the percentages no snapshot is made, and a running job ends.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PoolFragment {
@@ -62,6 +62,8 @@ pub(super) struct PoolFragment {
     pub(super) max_data_percent: Option<u16>,
     #[serde(default, deserialize_with = "between::<_, _, 1, 100>")]
     pub(super) max_metadata_percent: Option<u16>,
+    /// Whether an upload's snapshot stays in the pool as the base of the next one.
+    pub(super) keep_base: Option<bool>,
 }
 
 /// `[data_path]`
@@ -184,6 +186,7 @@ impl PoolFragment {
         Self {
             max_data_percent: over.max_data_percent.or(self.max_data_percent),
             max_metadata_percent: over.max_metadata_percent.or(self.max_metadata_percent),
+            keep_base: over.keep_base.or(self.keep_base),
         }
     }
 }

@@ -136,6 +136,7 @@ mod tests {
             ("[access]\nwrite = {}", 2, "access.write", "`restore`"),
             ("[pool]\n\nmax_data_percent = 0", 3, "pool.max_data_percent", "1 to 100"),
             ("pool.max_metadata_percent = 101", 1, "pool.max_metadata_percent", "1 to 100"),
+            ("[pool]\nkeep_base = 1", 2, "pool.keep_base", "boolean"),
             ("[data_path]\nworkers = 0", 2, "data_path.workers", "1 to 64"),
             ("[data_path]\nmemory = \"1KiB\"", 2, "data_path.memory", "48MiB to 16GiB"),
             ("[data_path]\nmemory = -1", 2, "data_path.memory", "512MiB"),

@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) default_repository: Option<String>,
     /// How full a thin pool may be for a job to start or go on.
     pub(crate) pool_limits: PoolLimits,
+    /// Whether an upload's snapshot stays in the pool as the base of the next one.
+    pub(crate) keep_base: bool,
     /// The I/O engine that is wanted; `None` leaves the choice to what the kernel allows.
     pub(crate) io_engine: Option<EngineKind>,
     /// What one job may take.
@@ -93,6 +95,7 @@ impl Settings {
                 data: pool.max_data_percent.map_or(defaults.data, Percent::new),
                 metadata: pool.max_metadata_percent.map_or(defaults.metadata, Percent::new),
             },
+            keep_base: pool.keep_base.unwrap_or(false),
             io_engine: match data_path.engine {
                 None | Some(EngineChoice::Auto) => None,
                 Some(EngineChoice::IoUring) => Some(EngineKind::IoUring),
@@ -192,10 +195,11 @@ mod tests {
     #[test]
     fn what_is_said_is_what_holds() {
         let settings = settings(
-            "[pool]\nmax_data_percent = 70\n[data_path]\nengine = \"io_uring\"\nmemory = \"64MiB\"\nworkers = 3\n\
+            "[pool]\nmax_data_percent = 70\nkeep_base = true\n[data_path]\nengine = \"io_uring\"\nmemory = \"64MiB\"\nworkers = 3\n\
              [jobs]\nmax_running = 8\nkeep = 0\noperation_timeout = \"90m\"",
         );
         assert_eq!(settings.pool_limits.data, Percent::new(70));
+        assert!(settings.keep_base);
         assert_eq!(settings.io_engine, Some(EngineKind::IoUring));
         let data_path = DataPath { memory_bytes: 64 << 20, workers: 3 };
         assert_eq!(settings.data_path, data_path);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use thinmover_lvm::{Lineage, Nonce};
+use thinmover_lvm::{Lineage, LvmUuid, Nonce};
 
 use crate::durable::{self, LAST_BACKUPS};
 
@@ -38,6 +38,9 @@ pub(super) struct Note {
     pub(super) nonce: Nonce,
     /// Of the snapshot that the backup was made of.
     pub(super) lineage: Lineage,
+    /// That snapshot, if it stayed in the pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) kept: Option<LvmUuid>,
 }
 
 impl LastBackup {

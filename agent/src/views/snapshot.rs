@@ -24,7 +24,7 @@ pub(crate) struct Snapshot {
     pub(crate) created_at: Timestamp,
     /// Where it is mounted.
     pub(crate) mounted_at: Option<String>,
-    /// The job it was made for, or `operator`.
+    /// The job it was made for, `operator`, or `base`: it stays for its origin's next backup.
     pub(crate) owner: String,
 }
 
@@ -47,6 +47,7 @@ impl Snapshot {
             mounted_at: snapshot.mounted_at.as_ref().map(|path| path.display().to_string()),
             owner: match &snapshot.owner {
                 Owner::Operator => "operator".to_owned(),
+                Owner::Base(_) => "base".to_owned(),
                 Owner::Job(id) => format!("job {id}"),
             },
         }

@@ -5,7 +5,7 @@
 
 use super::error::MetadataError;
 use super::fetch::Fetcher;
-use super::mappings::LeafCursor;
+use super::mappings::{LeafCursor, Mapping};
 use super::source::BlockSource;
 use super::values::ThinBlock;
 use super::walk::{Side, Walk};
@@ -19,9 +19,24 @@ pub enum Change {
     Discarded,
 }
 
+/// A chunk that two devices do not have at the same place: what each of them has, not both nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Difference {
+    pub(crate) thin: ThinBlock,
+    pub(crate) left: Option<Mapping>,
+    pub(crate) right: Option<Mapping>,
+}
+
+impl Difference {
+    /// What became of the chunk on the way from left to right.
+    pub(super) fn change(&self) -> Change {
+        if self.right.is_some() { Change::Written } else { Change::Discarded }
+    }
+}
+
 /// Compares while it is iterated; ends after the first error.
 #[derive(Debug)]
-pub(super) struct Differences<'a, S> {
+pub(crate) struct Differences<'a, S> {
     fetch: &'a mut Fetcher<S>,
     walk: Walk,
     left: LeafCursor,
@@ -36,7 +51,7 @@ impl<'a, S: BlockSource> Differences<'a, S> {
         Self { fetch, walk, left, right, ended: false }
     }
 
-    fn step(&mut self) -> Result<Option<(ThinBlock, Change)>, MetadataError> {
+    fn step(&mut self) -> Result<Option<Difference>, MetadataError> {
         loop {
             // Leaves that are not open yet begin at this chunk.
             let others_begin = self.walk.next_leaf_begins(self.fetch)?;
@@ -59,8 +74,7 @@ impl<'a, S: BlockSource> Differences<'a, S> {
                 }
                 match (left, right) {
                     (Some(left), Some(right)) if left.data == right.data => {}
-                    (_, Some(_)) => return Ok(Some((thin, Change::Written))),
-                    (_, None) => return Ok(Some((thin, Change::Discarded))),
+                    (left, right) => return Ok(Some(Difference { thin, left, right })),
                 }
             }
             match self.walk.next_leaf(self.fetch)? {
@@ -73,7 +87,7 @@ impl<'a, S: BlockSource> Differences<'a, S> {
 }
 
 impl<S: BlockSource> Iterator for Differences<'_, S> {
-    type Item = Result<(ThinBlock, Change), MetadataError>;
+    type Item = Result<Difference, MetadataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.ended {

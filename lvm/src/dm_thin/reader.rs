@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::block::Block;
-use super::delta::Differences;
+use super::delta::{Difference, Differences};
 use super::device::{self, Device};
 use super::error::MetadataError;
 use super::extents::{ChangedExtent, Extent, chunks_in, extents};
@@ -175,9 +175,37 @@ impl<S: BlockSource> ThinMetadata<S> {
                 Some(Differences::new(&mut self.fetch, walk))
             }
         };
-        let differences = differences.into_iter().flatten();
+        let changed = |difference: Difference| (difference.thin, difference.change());
+        let differences = differences.into_iter().flatten().map(move |next| next.map(changed));
         Ok(extents(differences, size, within)
             .map(|next| next.map(|(extent, change)| ChangedExtent { extent, change })))
+    }
+
+    /// The chunks that two devices of this pool do not have at the same place, in order, with what
+    /// either has there. What both trees share is not read.
+    pub(crate) fn differences(
+        &mut self,
+        left: &Device,
+        right: &Device,
+    ) -> Result<Differences<'_, S>, MetadataError> {
+        let all = self.all_chunks();
+        let walk = Walk::begin(&mut self.fetch, left.root, Some(right.root), all, all)?;
+        Ok(Differences::new(&mut self.fetch, walk))
+    }
+
+    /// The mappings of a device from the chunk `first` on.
+    pub(crate) fn mappings_from(
+        &mut self,
+        device: &Device,
+        first: u64,
+    ) -> Result<impl Iterator<Item = Result<Mapping, MetadataError>> + use<'_, S>, MetadataError>
+    {
+        let all = self.all_chunks();
+        let within = KeyRange { first: first.min(all.last), ..all };
+        // A leaf in which the range begins is read from its own beginning.
+        let is_within = move |mapping: &Mapping| mapping.thin.0 >= first;
+        let mappings = self.mappings_within(device, within)?;
+        Ok(mappings.filter(move |next| next.as_ref().map_or(true, is_within)))
     }
 
     /// Makes sure that what was read is still there: nobody wrote the superblock, and no metadata

@@ -11,8 +11,9 @@
 //! ```
 //! `body` has one key, the kind, over an object. `vg`, `origin`, `pool` and `volume` in it are
 //! `{"name":…, "uuid":…}`; `uuid` alone is null until the volume was seen.
-//! - `snapshot`: `owner` (`{"job":ID}` or `"operator"`), `vg`, `origin`, `name`, `uuid`, `phase`
-//!   (`creating`, `complete`, `deleting`), `mount` (null or `{"path", "bootId", "complete"}`).
+//! - `snapshot`: `owner` (`{"job":ID}`, `"operator"` or `{"base":{"note", "device",
+//!   "deviceTransaction", "mappedChunks"}}`), `vg`, `origin`, `name`, `uuid`, `phase` (`creating`,
+//!   `complete`, `deleting`), `mount` (null or `{"path", "bootId", "complete"}`).
 //! - `created`, a volume made as a restore's target: `vg`, `pool`, `name`, `uuid`, `finished`.
 //! - `activated`, a volume that was inactive: `vg`, `volume`.
 //! - `metadataSnapshot`, one that a pool was asked for: `vg`, `pool`, `taken` (null, or `{"block",
@@ -145,6 +146,22 @@ pub enum Owner {
     Job(String),
     /// An operator's; once complete it stays until it is deleted.
     Operator,
+    /// The origin's: it is the base of the next backup, and stays while the origin's tag says so.
+    Base(KeptBody),
+}
+
+/// What a kept base is known by, besides its UUID.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeptBody {
+    /// What the backup is known under that was made of it: the origin's tag has the same number.
+    pub(crate) note: Nonce,
+    /// Its device's number in the pool.
+    pub(crate) device: u32,
+    /// LVM's transaction number when that device was made.
+    pub(crate) device_transaction: u64,
+    /// How many chunks it had mapped when it was read.
+    pub(crate) mapped_chunks: u64,
 }
 
 /// How far a snapshot has come.

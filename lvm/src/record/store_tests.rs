@@ -186,7 +186,7 @@ fn the_grammar_of_version_1_stays_as_it_is() {
         let record = parse(path, &nonce, line.as_bytes()).unwrap();
         assert_eq!(serde_json::to_value(&record).unwrap(), value);
     }
-    assert_eq!(text.lines().count(), 8);
+    assert_eq!(text.lines().count(), 9);
 }
 
 #[test]

@@ -166,7 +166,7 @@ fn snapshot(record: &Record, body: &SnapshotBody, inventory: &Inventory, boot_id
         Owned::Disagrees(why) => return Plan::left(why),
         Owned::Agrees(volume) => volume,
     };
-    let stays = body.owner == Owner::Operator && body.phase == SnapshotPhase::Complete;
+    let stays = body.phase == SnapshotPhase::Complete && is_wanted(body, inventory);
     let mount = body.mount.as_ref();
     if stays && mount.is_none_or(|mount| is_whole(mount, volume, boot_id)) {
         return Plan::default();
@@ -198,6 +198,18 @@ fn snapshot(record: &Record, body: &SnapshotBody, inventory: &Inventory, boot_id
         steps.push(Step::ForgetRecord);
     }
     Plan::steps(steps)
+}
+
+/// Whether a complete snapshot has somebody it stays for, now that its process is gone.
+fn is_wanted(body: &SnapshotBody, inventory: &Inventory) -> bool {
+    match &body.owner {
+        Owner::Job(_) => false,
+        Owner::Operator => true,
+        // Handing over from one base to the next is the one change of the origin's tag.
+        Owner::Base(kept) => inventory
+            .volume(&body.origin.uuid)
+            .is_some_and(|origin| origin.base().as_ref() == Some(&kept.note)),
+    }
 }
 
 /// Whether an operator's mount is as it was made.

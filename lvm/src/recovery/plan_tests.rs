@@ -1,7 +1,7 @@
 //! The decisions of recovery, as a table of what is recorded, what is there, and what follows.
 
 use super::*;
-use crate::record::{HeldSuperblock, Nonce, VERSION};
+use crate::record::{HeldSuperblock, KeptBody, Nonce, VERSION};
 use crate::testing::{group, inventory, lv, mounted, snapshot, thin, uuid};
 use jiff::Timestamp;
 
@@ -44,6 +44,21 @@ fn job() -> SnapshotBody {
 
 fn operators() -> SnapshotBody {
     of_snapshot(Owner::Operator, SnapshotPhase::Complete, true)
+}
+
+/// The number of the backup that the base `s` belongs to.
+fn note() -> Nonce {
+    Nonce::parse(&"b0".repeat(16)).unwrap()
+}
+
+fn base(phase: SnapshotPhase) -> SnapshotBody {
+    let kept = KeptBody { note: note(), device: 5, device_transaction: 9, mapped_chunks: 160 };
+    of_snapshot(Owner::Base(kept), phase, true)
+}
+
+/// The volume `data` as the backup with that number left it.
+fn data_of(note: &str) -> Volume {
+    Volume { tags: vec![format!("thinmover.base={note}")], ..data() }
 }
 
 fn with_mount(body: SnapshotBody, boot_id: &str, complete: bool) -> SnapshotBody {
@@ -185,6 +200,32 @@ fn the_tag_on_a_volume_of_another_uuid_is_left_alone() {
 #[test]
 fn an_operators_complete_snapshot_stays() {
     expect(Body::Snapshot(operators()), vec![data(), ours()], &[]);
+}
+
+#[test]
+fn a_base_stays_while_its_origins_tag_names_it() {
+    let complete = || Body::Snapshot(base(SnapshotPhase::Complete));
+    expect(complete(), vec![data_of(note().as_str()), ours()], &[]);
+    // Not handed over to yet, or handed over by; set back; gone; the tag taken off or doubled.
+    expect(complete(), vec![data_of(&"c1".repeat(16)), ours()], &REMOVED);
+    expect(complete(), vec![data(), ours()], &REMOVED);
+    expect(complete(), vec![ours()], &REMOVED);
+    let mut twice = data_of(note().as_str());
+    twice.tags.extend(data_of(&"c1".repeat(16)).tags);
+    expect(complete(), vec![twice, ours()], &REMOVED);
+    // Deleted by hand.
+    expect(complete(), vec![data_of(note().as_str())], &FORGOTTEN);
+}
+
+#[test]
+fn a_bases_deletion_is_completed_and_one_in_use_or_of_doubt_is_left_alone() {
+    let named = || data_of(note().as_str());
+    let deleting = Body::Snapshot(base(SnapshotPhase::Deleting));
+    expect(deleting, vec![named(), ours()], &REMOVED);
+    let complete = || Body::Snapshot(base(SnapshotPhase::Complete));
+    expect_left(complete(), vec![data(), mounted(ours(), "/mnt")], "in use");
+    let untagged = Volume { tags: Vec::new(), ..ours() };
+    expect_left(complete(), vec![named(), untagged], "does not carry");
 }
 
 #[test]

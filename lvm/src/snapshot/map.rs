@@ -4,9 +4,13 @@
 use std::path::Path;
 
 use super::Snapshot;
+use super::compare::{Compared, compare};
+use super::kept::KeptBase;
 use crate::chunk_list::{ChunkList, ChunkListWriter};
 use crate::device;
-use crate::dm_thin::{BlockSource, Device, DeviceId, Mapping, PoolTime, Superblock, ThinMetadata};
+use crate::dm_thin::{
+    BlockSource, Device, DeviceId, Mapping, PoolTime, Superblock, ThinBlock, ThinMetadata,
+};
 use crate::error::LvmError;
 use crate::guard::Refusal;
 use crate::host::Lvm;
@@ -27,12 +31,40 @@ pub struct ThinMap {
     /// Size of a chunk: 64 KiB to 1 GiB, a multiple of 64 KiB and not always a power of two.
     pub chunk: Bytes,
     /// Those of them that lie in the volume, the last one perhaps in part.
-    pub mapped: ChunkList,
-    /// Those of the mapped ones that were written since the base, or why that cannot be told; `None`
-    /// where there was no base.
-    pub changed: Option<Result<ChunkList, Broken>>,
+    pub chunks: Chunks,
+    /// Why a base that is in the pool was not compared with, and the mappings' times were asked.
+    pub not_compared: Option<String>,
     /// What the next snapshot of the volume will be compared with; `None` when the volume is gone.
     pub lineage: Option<Lineage>,
+}
+
+/// Which chunks are mapped, and which of them are not what a base had.
+#[derive(Debug)]
+pub enum Chunks {
+    /// All mappings were read.
+    Walked {
+        /// All that are mapped.
+        mapped: ChunkList,
+        /// Those of them that were written since the base, or why that cannot be told; `None` where
+        /// there was no base.
+        written: Option<Result<ChunkList, Broken>>,
+    },
+    /// A base that is in the pool was compared with, and only what it does not share was read.
+    Compared(SinceBase),
+}
+
+/// The mapped chunks by those that the base had: of these all below a chunk but the ones that are
+/// gone, and all that were written.
+#[derive(Debug)]
+pub struct SinceBase {
+    /// Those that were written since the base.
+    pub written: ChunkList,
+    /// Those of the base that are no longer mapped, below `below`.
+    pub gone: ChunkList,
+    /// The chunk from which on the base says nothing.
+    pub below: u64,
+    /// How many there must be, as the kernel counts them.
+    pub chunks: u64,
 }
 
 /// Why it is not known which chunks there are. All of the snapshot can be read all the same.
@@ -67,14 +99,16 @@ impl From<LvmError> for MapUnknown {
 
 impl Snapshot {
     /// Reads which chunks are mapped, and, if there is a `base`, which of them were written since
-    /// that. The pool keeps a metadata snapshot meanwhile, and no longer: by the time this returns
-    /// it has been let go of. `go_on` is asked now and then.
+    /// that: by comparing with it if it was `kept` and still is what it was, else by the times of all
+    /// mappings. The pool keeps a metadata snapshot meanwhile, and no longer: by the time this
+    /// returns it has been let go of. `go_on` is asked now and then.
     ///
     /// # Errors
     /// Why it cannot be known.
     pub fn map(
         &mut self,
         base: Option<&Lineage>,
+        kept: Option<&KeptBase>,
         go_on: &dyn Fn() -> bool,
     ) -> Result<ThinMap, MapUnknown> {
         self.activate()?;
@@ -83,7 +117,7 @@ impl Snapshot {
         let origin = self.origin_now()?;
         let extents = metadata_extents(&lvm, &volume.vg_uuid, &pool.pool.name)?;
         let (size, pool_uuid) = (volume.size, pool.pool.uuid.clone());
-        MetadataSnapshot::take(&lvm, pool, go_on)?.read(|metadata| {
+        let (map, device) = MetadataSnapshot::take(&lvm, pool, go_on)?.read(|metadata| {
             let snapshot = metadata.device(id)?;
             let superblock = metadata.superblock().clone();
             let place = match origin {
@@ -102,10 +136,11 @@ impl Snapshot {
                 snapshot_time: snapshot.creation_time.get(),
                 pool_transaction: superblock.transaction_id,
             });
-            let before = Some(snapshot.creation_time);
-            Ok(map(metadata, &snapshot, before, size, since, lvm.state_dir(), go_on)
-                .map(|map| ThinMap { lineage, ..map }))
-        })?
+            Ok(changes(metadata, &snapshot, size, since, kept, lvm.state_dir(), go_on)
+                .map(|map| (ThinMap { lineage, ..map }, snapshot)))
+        })??;
+        self.device = Some(device);
+        Ok(map)
     }
 
     /// The volume that this is a snapshot of, as it is now, and the number of its device.
@@ -155,9 +190,52 @@ fn since(
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Since {
     /// Those of this time or a later one.
-    time: PoolTime,
+    pub(super) time: PoolTime,
     /// And all that do not lie below this in the volume.
-    known: Bytes,
+    pub(super) known: Bytes,
+}
+
+/// Reads the map in the cheapest way that can be relied on.
+fn changes<S: BlockSource>(
+    metadata: &mut ThinMetadata<S>,
+    snapshot: &Device,
+    size: Bytes,
+    mut since: Option<Result<Since, Broken>>,
+    kept: Option<&KeptBase>,
+    folder: &Path,
+    go_on: &dyn Fn() -> bool,
+) -> Result<ThinMap, MapUnknown> {
+    let mut not_compared = None;
+    if let (Some(Ok(at)), Some(kept)) = (&since, kept) {
+        let compared = match kept.device(metadata, at.time) {
+            Ok(base) => compare(metadata, &base, snapshot, size, *at, folder, go_on)?,
+            Err(why) => Compared::Unusable(why),
+        };
+        match compared {
+            Compared::Map(map) => return Ok(*map),
+            Compared::Unusable(why) => not_compared = Some(why),
+            Compared::Broken(broken) => since = Some(Err(broken)),
+        }
+    }
+    let before = Some(snapshot.creation_time);
+    let map = map(metadata, snapshot, before, size, since, folder, go_on)?;
+    Ok(ThinMap { not_compared, ..map })
+}
+
+/// Asks now and then whether to go on.
+pub(super) fn still(step: u64, go_on: &dyn Fn() -> bool) -> Result<(), MapUnknown> {
+    if step.is_multiple_of(CHUNKS_A_STEP) && !go_on() {
+        return Err(MapUnknown::Interrupted);
+    }
+    Ok(())
+}
+
+/// A mapping of a snapshot that was made after it.
+pub(super) fn too_young(thin: ThinBlock, time: PoolTime, snapshot: &Device) -> MapUnknown {
+    MapUnknown::Contradiction(format!(
+        "chunk {thin} was mapped at pool time {time}, and the snapshot was made at {}",
+        snapshot.creation_time
+    ))
 }
 
 impl Since {
@@ -190,16 +268,10 @@ pub(crate) fn map<S: BlockSource>(
     let mut found = 0;
     for mapping in metadata.mappings(device).map_err(LvmError::from)? {
         let Mapping { thin, time, .. } = mapping.map_err(LvmError::from)?;
-        if found % CHUNKS_A_STEP == 0 && !go_on() {
-            return Err(MapUnknown::Interrupted);
-        }
+        still(found, go_on)?;
         found += 1;
-        if let Some(before) = before
-            && time >= before
-        {
-            return Err(MapUnknown::Contradiction(format!(
-                "chunk {thin} was mapped at pool time {time}, and the snapshot was made at {before}"
-            )));
+        if before.is_some_and(|before| time >= before) {
+            return Err(too_young(thin, time, device));
         }
         // A volume that was shrunk keeps the mappings beyond its end.
         if thin.0 >= volume_chunks {
@@ -223,8 +295,8 @@ pub(crate) fn map<S: BlockSource>(
         Some(Err(broken)) => Some(Err(broken)),
         Some(Ok((_, changed))) => Some(Ok(changed.finish().map_err(listed)?)),
     };
-    let mapped = mapped.finish().map_err(listed)?;
-    Ok(ThinMap { volume: size, chunk, mapped, changed, lineage: None })
+    let chunks = Chunks::Walked { mapped: mapped.finish().map_err(listed)?, written: changed };
+    Ok(ThinMap { volume: size, chunk, chunks, not_compared: None, lineage: None })
 }
 
 #[cfg(test)]
@@ -266,8 +338,9 @@ mod tests {
             let time = PoolTime::new(3).unwrap();
             let since = Since { time, known: Bytes(known) };
             let map = map_since(&volume, 6, 9 * CHUNK, Some(Ok(since))).unwrap();
-            assert_eq!(map.mapped.chunks(), 5);
-            let mut changed = map.changed.unwrap().unwrap();
+            let (mapped, written) = walked(map);
+            assert_eq!(mapped.chunks(), 5);
+            let mut changed = written.unwrap().unwrap();
             let runs = changed.runs().unwrap().map(Result::unwrap);
             runs.map(|run| (run.start, run.end)).collect::<Vec<_>>()
         };
@@ -275,7 +348,14 @@ mod tests {
         assert_eq!(changed(3 * CHUNK + 4096), [(1, 5)]);
         assert_eq!(changed(4 * CHUNK), [(1, 3), (4, 5)]);
         let broken = map_since(&volume, 6, CHUNK, Some(Err(Broken::MetadataMoved))).unwrap();
-        assert_eq!(broken.changed.unwrap().unwrap_err(), Broken::MetadataMoved);
+        assert_eq!(walked(broken).1.unwrap().unwrap_err(), Broken::MetadataMoved);
+    }
+
+    fn walked(map: ThinMap) -> (ChunkList, Option<Result<ChunkList, Broken>>) {
+        match map.chunks {
+            Chunks::Walked { mapped, written } => (mapped, written),
+            Chunks::Compared(_) => panic!("there was no base"),
+        }
     }
 
     fn volume(chunks: &[(u64, u32)]) -> Volume {
@@ -285,12 +365,12 @@ mod tests {
     #[test]
     fn what_lies_beyond_the_volume_is_left_out() {
         let volume = volume(&[(0, 0), (1, 4), (3, 0), (4, 1), (5, 1), (900, 2)]);
-        let mut map = map_of(&volume, 6, 4 * CHUNK + 4096).unwrap();
-        assert_eq!(map.mapped.chunks(), 4);
-        let runs: Vec<_> = map.mapped.runs().unwrap().map(Result::unwrap).collect();
+        let (mut mapped, _) = walked(map_of(&volume, 6, 4 * CHUNK + 4096).unwrap());
+        assert_eq!(mapped.chunks(), 4);
+        let runs: Vec<_> = mapped.runs().unwrap().map(Result::unwrap).collect();
         assert_eq!(runs, [0..2, 3..5]);
-        let mut empty = map_of(&Volume::new(), 0, CHUNK).unwrap();
-        assert_eq!(empty.mapped.runs().unwrap().count(), 0);
+        let (mut empty, _) = walked(map_of(&Volume::new(), 0, CHUNK).unwrap());
+        assert_eq!(empty.runs().unwrap().count(), 0);
     }
 
     #[test]

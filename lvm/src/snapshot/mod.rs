@@ -3,8 +3,11 @@
 //!
 //! A job's snapshot is a value, [`Snapshot`], and goes with it. An operator's snapshot stays until
 //! it is deleted; [`owned`] lists and deletes both, [`mounting`] mounts them. [`map`] reads which of
-//! its chunks there are.
+//! its chunks there are, [`compare`] only those that an earlier one has not; that one stayed in the
+//! pool, as [`kept`] says.
 
+mod compare;
+mod kept;
 pub(crate) mod map;
 pub(crate) mod mounting;
 mod owned;
@@ -12,13 +15,15 @@ mod owned;
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-pub use map::{MapUnknown, ThinMap};
+pub use kept::KeptBase;
+pub use map::{Chunks, MapUnknown, SinceBase, ThinMap};
 pub use mounting::{Filesystem, MountedSnapshot};
 pub use owned::OwnedSnapshot;
 
 use crate::activation;
 use crate::command::CommandError;
 use crate::device::{self, Access};
+use crate::dm_thin::Device;
 use crate::error::LvmError;
 use crate::guard::{self, PoolLimits};
 use crate::host::{Lvm, boot_id, check_new_name};
@@ -48,13 +53,15 @@ pub enum Purpose {
 
 /// A snapshot in the hands of the process that made it.
 ///
-/// Dropping a job's snapshot removes it as well as that can be done; what fails then, or does not
+/// Dropping a job's snapshot removes it, unless it was [kept](Snapshot::keep), as well as that can be done; what fails then, or does not
 /// happen because the process dies, is done by recovery.
 #[derive(Debug)]
 pub struct Snapshot {
     lvm: Lvm,
     volume: Volume,
     created_in: Duration,
+    /// As it was when it was mapped.
+    device: Option<Device>,
     /// `None` once there is nothing left to do.
     record: Option<HeldRecord>,
 }
@@ -131,7 +138,8 @@ fn create(lvm: &Lvm, mut record: HeldRecord, body: SnapshotBody) -> Result<Snaps
         SnapshotBody { uuid: Some(volume.uuid.clone()), phase: SnapshotPhase::Complete, ..body };
     if right && result.is_ok() {
         record.update(Body::Snapshot(body))?;
-        return Ok(Snapshot { lvm: lvm.clone(), volume, created_in, record: Some(record) });
+        let (lvm, record) = (lvm.clone(), Some(record));
+        return Ok(Snapshot { lvm, volume, created_in, device: None, record });
     }
     // It exists, and yet LVM reports a failure or it is not what was asked for.
     activation::remove(lvm, &volume.vg, &volume.uuid, &tag)?;
@@ -160,6 +168,11 @@ impl Snapshot {
     /// Its name in its group.
     pub fn name(&self) -> &LvName {
         &self.volume.name
+    }
+
+    /// `VG/LV`.
+    pub fn alias(&self) -> String {
+        self.volume.alias()
     }
 
     /// Its UUID.
@@ -212,10 +225,10 @@ impl Snapshot {
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        let operators = self.record.as_ref().is_some_and(|held| {
-            matches!(&held.record().body, Body::Snapshot(body) if body.owner == Owner::Operator)
+        let is_jobs = self.record.as_ref().is_some_and(|held| {
+            matches!(&held.record().body, Body::Snapshot(body) if matches!(body.owner, Owner::Job(_)))
         });
-        if !operators {
+        if is_jobs {
             // The record stays when this fails, and recovery does it.
             let _ = self.take_away();
         }

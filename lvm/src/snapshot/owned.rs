@@ -114,7 +114,7 @@ fn not_ours(volume: &Volume) -> LvmError {
 }
 
 /// Whether `record` tells of the snapshot `volume`, and its tag agrees.
-fn matches(record: &Record, volume: &Volume) -> bool {
+pub(super) fn matches(record: &Record, volume: &Volume) -> bool {
     let Body::Snapshot(body) = &record.body else { return false };
     body.uuid.as_ref() == Some(&volume.uuid)
         && record.nonce.tag().is_ok_and(|tag| volume.tags.iter().any(|has| has == tag.as_str()))

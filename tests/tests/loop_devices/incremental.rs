@@ -12,9 +12,9 @@ use thinmover_tests::fixtures::{HostState, MIB, ThinPool, Thinmover, Volume, lvm
 
 use crate::job::{assert_equal, id, random_file};
 
-const CHUNK: u64 = 64 * 1024;
-const HOLDS: (&str, &str) = ("changed", "base-holds");
-const SIZE: u64 = 32 * MIB;
+pub(crate) const CHUNK: u64 = 64 * 1024;
+pub(crate) const HOLDS: (&str, &str) = ("changed", "base-holds");
+pub(crate) const SIZE: u64 = 32 * MIB;
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -28,14 +28,14 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// A pool with an unmounted volume, and a repository.
-struct Host {
-    thinmover: Thinmover,
-    pool: ThinPool,
-    volume: Volume,
+pub(crate) struct Host {
+    pub(crate) thinmover: Thinmover,
+    pub(crate) pool: ThinPool,
+    pub(crate) volume: Volume,
 }
 
 impl Host {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let pool = ThinPool::new();
         let volume = pool.volume("data", SIZE);
         let host = Self { thinmover: Thinmover::new(), pool, volume };
@@ -44,21 +44,27 @@ impl Host {
         host
     }
 
-    fn job(&self, status: i32, words: &[&str]) -> Value {
+    pub(crate) fn job(&self, status: i32, words: &[&str]) -> Value {
         let repository = self.thinmover.repository();
         let common = ["--standalone", "--repo", repository.as_str()];
         self.thinmover.json(status, &[words, &common].concat())
     }
 
     /// Writes bytes that neither compress nor repeat.
-    fn write(&self, offset: u64, length: u64) {
+    pub(crate) fn write(&self, offset: u64, length: u64) {
         write_random(&self.volume.path, offset, length);
     }
 
     /// Makes a backup that must have this tier for that reason, and must be the volume.
     #[track_caller]
-    fn back_up(&self, (tier, reason): (&str, &str)) -> Value {
+    pub(crate) fn back_up(&self, (tier, reason): (&str, &str)) -> Value {
         let status = if WARNED.contains(&reason) { 5 } else { 0 };
+        self.back_up_ending(status, (tier, reason))
+    }
+
+    /// As [`back_up`](Self::back_up), where the exit status must be this one.
+    #[track_caller]
+    pub(crate) fn back_up_ending(&self, status: i32, (tier, reason): (&str, &str)) -> Value {
         let report = self.job(status, &["backup", "create", &self.volume.name]);
         let got = (&report["tier"], &report["reason"]);
         assert_eq!(got, (&tier.into(), &reason.into()), "{report}");
@@ -84,7 +90,7 @@ impl Host {
 const WARNED: [&str; 5] =
     ["base-gone", "base-damaged", "metadata-set-back", "base-contradicted", "spot-check-failed"];
 
-fn write_random(path: &Path, offset: u64, length: u64) {
+pub(crate) fn write_random(path: &Path, offset: u64, length: u64) {
     let mut bytes = vec![0; usize::try_from(length).unwrap()];
     std::io::Read::read_exact(&mut File::open("/dev/urandom").unwrap(), &mut bytes).unwrap();
     let device = File::options().write(true).open(path).unwrap();
@@ -92,7 +98,7 @@ fn write_random(path: &Path, offset: u64, length: u64) {
     device.sync_all().unwrap();
 }
 
-fn discard(path: &Path, offset: u64, length: u64) {
+pub(crate) fn discard(path: &Path, offset: u64, length: u64) {
     let (offset, length) = (format!("-o{offset}"), format!("-l{length}"));
     run("blkdiscard", &[offset.as_ref(), length.as_ref(), path.as_os_str()]);
 }
@@ -150,14 +156,15 @@ fn changes() -> Result<(), Failed> {
     Ok(())
 }
 
+pub(crate) fn resize(volume: &Volume, size: &str) {
+    lvm(&format!("lvresize --quiet --yes --force -L {size} {}", volume.name));
+}
+
 fn resized() -> Result<(), Failed> {
     let host = Host::new();
     host.write(30 * MIB, 2 * MIB);
     host.back_up(("allocated", "no-base"));
-    let resize = |size: &str| {
-        let name = &host.volume.name;
-        lvm(&format!("lvresize --quiet --yes --force -L {size} {name}"));
-    };
+    let resize = |size: &str| resize(&host.volume, size);
     resize("40M");
     host.write(36 * MIB, CHUNK);
     host.back_up(HOLDS);

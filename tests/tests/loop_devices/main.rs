@@ -18,6 +18,7 @@ mod incremental;
 mod job;
 mod job_kills;
 mod job_refusals;
+mod keep_base;
 mod lvm_guards;
 mod lvm_kills;
 mod main_job;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
             main_job::trials(),
             allocated::trials(),
             incremental::trials(),
+            keep_base::trials(),
             model::trials(),
             restore_in_place::trials(),
             job_refusals::trials(),

@@ -6,12 +6,12 @@ use std::io;
 use std::ops::Range;
 
 use thinmover_io::IoFile;
-use thinmover_lvm::{ChunkList, MapUnknown};
+use thinmover_lvm::{ChunkList, Chunks, MapUnknown, ThinMap};
 use thinmover_repository::{Image, Manifest};
 
 use super::{DownloadReport, ExistingVolume, Goal, Job};
 use crate::engine::upload::base::is_of_the_base;
-use crate::engine::upload::plan::{Contradiction, ReadPlan};
+use crate::engine::upload::plan::ReadPlan;
 use crate::engine::upload::spot_check::{Difference, SpotCheckError, spot_check};
 use crate::engine::upload::tier::{Reason, Tier};
 use crate::failure::{Failure, Result, chain};
@@ -155,7 +155,7 @@ impl Job<'_> {
             return Ok(Err(Reason::CopyMethodDirect));
         };
         let warnings = &mut goal.warnings;
-        let (base, lineage) = match last.agreed(volume) {
+        let (base, note) = match last.agreed(volume) {
             Ok(agreed) => agreed,
             Err(reason) => return Ok(Err(reason)),
         };
@@ -168,14 +168,16 @@ impl Job<'_> {
         }
         self.context.progress.set_phase("reading the pool's metadata");
         let go_on = || self.context.cancel.check().is_ok();
-        let mut map = match target.map(&lineage, &go_on) {
+        let ThinMap { volume, chunk, chunks, .. } = match target.map(&note.lineage, &go_on) {
             Ok(map) => map,
             Err(unknown) => return Ok(Err(self.why_unknown(&unknown, warnings)?)),
         };
-        let written = match map.changed.take() {
-            Some(Ok(written)) => written,
-            Some(Err(broken)) => return Ok(Err(Reason::of_broken(&broken, warnings))),
-            None => return Ok(Err(Reason::MetadataUnreadable)),
+        let (mapped, written) = match chunks {
+            Chunks::Walked { mapped, written: Some(Ok(written)) } => (mapped, written),
+            Chunks::Walked { written: Some(Err(broken)), .. } => {
+                return Ok(Err(Reason::of_broken(&broken, warnings)));
+            }
+            _ => return Ok(Err(Reason::MetadataUnreadable)),
         };
         let base = match self.image(base) {
             Ok(base) if base.mapped().is_some() => base,
@@ -186,15 +188,13 @@ impl Job<'_> {
             }
         };
         let block_bytes = image.root().block_bytes();
-        let mut plan = ReadPlan::allocated(map, block_bytes);
+        let mut plan = ReadPlan::allocated(mapped, chunk, volume, block_bytes);
         match plan.since(written, &base, &self.engine.settings.state_dir) {
             Ok(Ok(())) => {}
-            Ok(Err(Contradiction(range))) => {
+            Ok(Err(contradiction)) => {
                 warnings.push(format!(
-                    "bytes {} to {} of the volume are mapped as they were before its last backup, \
-                     which does not have them: the pool's metadata was set back or repaired; all of \
-                     it was compared",
-                    range.start, range.end
+                    "{contradiction}: the pool's metadata was set back or repaired; all of the \
+                     volume was compared"
                 ));
                 return Ok(Err(Reason::BaseContradicted));
             }

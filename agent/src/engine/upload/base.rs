@@ -3,7 +3,7 @@
 //! must carry the note's number as a tag: so a copy of the host or of the disk, and either of the
 //! two set back, do not pass for each other.
 
-use thinmover_lvm::{Lineage, Nonce, Volume};
+use thinmover_lvm::{Lineage, LvmUuid, Volume};
 use thinmover_repository::{Error as RepositoryError, Image, Manifest, ReadLimits, Repository};
 use uuid::Uuid;
 
@@ -28,6 +28,8 @@ pub(in crate::engine) struct Last {
 pub(super) struct Base {
     pub(super) image: Image,
     pub(super) lineage: Lineage,
+    /// The snapshot it was made of, if that stayed in the pool.
+    pub(super) kept: Option<LvmUuid>,
 }
 
 /// What `engine`'s host remembers of the last backup in `repository` of the volume with this identity,
@@ -66,27 +68,30 @@ fn id_of(repository: &Repository) -> String {
 }
 
 impl Last {
-    /// The backup and the moment of `volume` that it is of, if the host's note, the repository and the
-    /// tag on the volume agree on it.
+    /// What this host noted of it, to build on.
+    pub(super) fn note(&self) -> Option<&Note> {
+        self.remembered.as_ref().and_then(|last| last.note.as_ref())
+    }
+
+    /// The backup and the note of it, if that, the repository and the tag on `volume` agree.
     pub(in crate::engine) fn agreed(
         &self,
         volume: &Volume,
-    ) -> std::result::Result<(&Manifest, Lineage), Reason> {
+    ) -> std::result::Result<(&Manifest, Note), Reason> {
         if self.is_damaged {
             return Err(Reason::BaseDamaged);
         }
-        let note = self.remembered.as_ref().and_then(|last| last.note.clone());
-        let Some(Note { nonce, lineage }) = note else { return Err(Reason::NoBase) };
+        let Some(note) = self.note() else { return Err(Reason::NoBase) };
         let Some(manifest) = &self.manifest else { return Err(Reason::BaseGone) };
         // Both were written at one time.
-        let noted = serde_json::to_value(&lineage).ok();
+        let noted = serde_json::to_value(&note.lineage).ok();
         if manifest.lineage.is_none() || manifest.lineage != noted {
             return Err(Reason::NoBase);
         }
-        if volume.base().as_ref() != Some(&nonce) {
+        if volume.base().as_ref() != Some(&note.nonce) {
             return Err(Reason::BaseTag);
         }
-        Ok((manifest, lineage))
+        Ok((manifest, note.clone()))
     }
 }
 
@@ -107,10 +112,11 @@ impl Upload<'_> {
             }
             Parent::Auto | Parent::Id(_) => {}
         }
-        let (manifest, lineage) = match last.agreed(volume) {
+        let (manifest, note) = match last.agreed(volume) {
             Ok(agreed) => agreed,
             Err(reason) => return Ok(Err(reason)),
         };
+        let Note { lineage, kept, .. } = note;
         if manifest.block_bytes != self.block_bytes {
             return Ok(Err(Reason::BlockSize));
         }
@@ -122,7 +128,7 @@ impl Upload<'_> {
         }
         let limits = ReadLimits { index_cache_bytes: self.limits.index_bytes / 2 };
         match self.repository.image(manifest, limits) {
-            Ok(image) if image.mapped().is_some() => Ok(Ok(Base { image, lineage })),
+            Ok(image) if image.mapped().is_some() => Ok(Ok(Base { image, lineage, kept })),
             Ok(_) => Ok(Err(Reason::NoBase)),
             Err(error) if is_of_the_base(&error) => {
                 warnings.push(format!("backup {} is no base: {error}", manifest.id));
@@ -132,36 +138,33 @@ impl Upload<'_> {
         }
     }
 
-    /// Notes the backup as the volume's base: here and, by a tag, on the volume itself. What fails
-    /// costs the next upload its base and is a warning.
+    /// Notes the backup as the volume's last one: here and, by the tag of the note, on the volume
+    /// itself. Returns whether all of that was done; what fails costs the next upload its base and is
+    /// a warning.
     pub(super) fn note(
         &self,
         identity: &str,
         backup: &str,
-        of: Option<(&Volume, Lineage)>,
+        volume: Option<&Volume>,
+        note: Option<Note>,
         warnings: &mut Vec<String>,
-    ) {
-        let noted = of.and_then(|(volume, lineage)| match Nonce::random() {
-            Ok(nonce) => Some((volume, Note { nonce, lineage })),
-            Err(error) => {
-                warnings.push(format!("the next backup has no base: /dev/urandom: {error}"));
-                None
-            }
-        });
-        let note = noted.as_ref().map(|(_, note)| note.clone());
+    ) -> bool {
+        let nonce = note.as_ref().map(|note| note.nonce.clone());
         let last = LastBackup::new(id_of(self.repository), backup.to_owned(), note);
         if let Err(error) = last.write(&self.engine.settings.state_dir, identity) {
             warnings.push(format!("the backup is made, but this host cannot note it: {error}"));
-            return;
+            return false;
         }
-        if let Some((volume, note)) = noted
-            && let Err(error) = self.engine.lvm.set_base(volume, &note.nonce)
+        if let (Some(volume), Some(nonce)) = (volume, nonce)
+            && let Err(error) = self.engine.lvm.set_base(volume, &nonce)
         {
             warnings.push(format!(
                 "the backup is made, but the next one has no base: {}",
                 crate::failure::chain(&error)
             ));
+            return false;
         }
+        true
     }
 }
 

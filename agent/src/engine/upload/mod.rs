@@ -1,10 +1,12 @@
 //! An upload: what is read, and what is kept of it in the repository.
 //!
-//! [`base`] says what it may build on, [`plan`] what is read of a snapshot, [`spot_check`] is a net
-//! under both, [`store`] runs the data path and commits, and [`tier`] has the words for what came of
-//! it.
+//! [`base`] says what it may build on, [`plan`] what is read of a snapshot and [`decide`] by which of
+//! the two, [`spot_check`] is a net under both, [`store`] runs the data path and commits, [`keep`]
+//! hands the snapshot over to the next upload, and [`tier`] has the words for what came of it.
 
 pub(super) mod base;
+mod decide;
+mod keep;
 pub(super) mod plan;
 pub(super) mod spot_check;
 mod store;
@@ -17,7 +19,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use thinmover_io::{DirectFile, IoFile};
-use thinmover_lvm::{Lineage, MapUnknown, Purpose, Snapshot, ThinMap, Volume, direct};
+use thinmover_lvm::{KeptBase, Lineage, Purpose, Snapshot, Volume, direct};
 use thinmover_repository::{
     BLOCK_BYTES_DEFAULT, Image, Manifest, Repository, Source, check_block_bytes,
 };
@@ -26,9 +28,10 @@ use super::context::{Context, Milestone};
 use super::pool_watch::PoolWatch;
 use super::shared::{Engine, Found, FoundVolume, lock_file};
 use crate::failure::{Code, Failure, Result, chain};
-use crate::stream::{Limits, StreamError};
+use crate::stream::Limits;
 use base::{Base, last};
-use plan::{Contradiction, ReadPlan};
+use plan::ReadPlan;
+use store::Stored;
 pub(crate) use tier::Parent;
 use tier::Reason;
 
@@ -100,8 +103,10 @@ struct Opened<'a> {
     plan: Option<ReadPlan>,
     /// The image that has what the plan leaves out, if the plan says so.
     base: Option<Image>,
-    /// Of the snapshot that is read, for the next upload, and its volume.
-    lineage: Option<(&'a Volume, Lineage)>,
+    /// The snapshot that is read, to be asked once more what is mapped.
+    snapshot: Option<&'a mut Snapshot>,
+    /// Its own, for the next upload.
+    lineage: Option<Lineage>,
     /// What this host remembers of the last backup, as far as the repository still has that.
     previous: Option<Manifest>,
     reason: Reason,
@@ -171,7 +176,8 @@ struct Upload<'a> {
 }
 
 impl Upload<'_> {
-    /// Reads a thin volume by way of a snapshot that lives no longer than this call.
+    /// Reads a thin volume by way of a snapshot that lives no longer than this call, unless it is to
+    /// stay as the next one's base.
     fn snapshot(&self, found: FoundVolume) -> Result<UploadReport> {
         let FoundVolume { volume, pool, mut warnings } = found;
         let lvm = &self.engine.lvm;
@@ -184,6 +190,7 @@ impl Upload<'_> {
         })?;
         let identity = volume.uuid.as_str();
         let last = last(self.engine, self.repository, identity, &mut warnings)?;
+        let kept = self.kept(&volume, &last, &mut warnings)?;
         let base = self.base(&volume, &last, &mut warnings)?;
         let limits = self.engine.settings.pool_limits;
         self.context.progress.set_phase("making a snapshot");
@@ -194,17 +201,14 @@ impl Upload<'_> {
         // Between here and `remove` nothing may return early, so that a snapshot which cannot be
         // removed is told of.
         let watch = PoolWatch::start(lvm, &pool, limits, &self.context.cancel);
-        let report = self.read_snapshot(&mut snapshot, &volume, taken_at, base, last.manifest);
+        let kept = kept.as_ref();
+        let stored =
+            self.read_snapshot(&mut snapshot, &volume, taken_at, base, kept, last.manifest);
         drop(watch);
-        self.context.progress.set_phase("removing the snapshot");
-        let name = format!("{}/{}", volume.vg, snapshot.name());
-        let removed = snapshot.remove().map_err(|error| {
-            format!(
-                "snapshot {name} could not be removed ({}); the next job tries again",
-                chain(&error)
-            )
-        });
-        let mut report = match (report, removed) {
+        let handed = stored.map(|stored| self.hand_over(&mut snapshot, &volume, kept, stored));
+        let stays = matches!(handed, Ok((_, true)));
+        let removed = if stays { Ok(()) } else { self.remove_snapshot(snapshot) };
+        let mut report = match (handed.map(|(report, _)| report), removed) {
             (Ok(report), removed) => {
                 warnings.extend(removed.err());
                 report
@@ -220,19 +224,32 @@ impl Upload<'_> {
         Ok(report)
     }
 
+    /// Removes the job's snapshot, or says that it is left.
+    fn remove_snapshot(&self, snapshot: Snapshot) -> std::result::Result<(), String> {
+        self.context.progress.set_phase("removing the snapshot");
+        let name = snapshot.alias();
+        snapshot.remove().map_err(|error| {
+            format!(
+                "snapshot {name} could not be removed ({}); the next job tries again",
+                chain(&error)
+            )
+        })
+    }
+
     fn read_snapshot(
         &self,
         snapshot: &mut Snapshot,
         volume: &Volume,
         taken_at: Timestamp,
         base: std::result::Result<Base, Reason>,
+        kept: Option<&KeptBase>,
         previous: Option<Manifest>,
-    ) -> Result<UploadReport> {
+    ) -> Result<Stored> {
         let frozen = snapshot.created_in();
         (self.context.reached)(Milestone::Prepared)?;
         self.context.progress.set_phase("reading the pool's metadata");
         let go_on = || self.context.cancel.check().is_ok();
-        let map = snapshot.map(base.as_ref().ok().map(|base| &base.lineage), &go_on);
+        let map = snapshot.map(base.as_ref().ok().map(|base| &base.lineage), kept, &go_on);
         let file = snapshot.open()?;
         let file = DirectFile::new(file)
             .and_then(|file| self.engine.io.open(file))
@@ -247,6 +264,7 @@ impl Upload<'_> {
             taken_at,
             plan: None,
             base: None,
+            snapshot: Some(snapshot),
             lineage: None,
             previous,
             reason: Reason::NoBase,
@@ -256,7 +274,8 @@ impl Upload<'_> {
         };
         match map {
             Ok(mut map) => {
-                opened.lineage = map.lineage.take().map(|lineage| (volume, lineage));
+                opened.lineage = map.lineage.take();
+                self.tell_of_not_compared(&base, kept, &map, &mut opened.warnings);
                 self.plan(&mut opened, map, base)?;
             }
             Err(unknown) => {
@@ -264,61 +283,6 @@ impl Upload<'_> {
             }
         }
         self.store(opened)
-    }
-
-    /// Plans what is read of a snapshot with that map: what changed since the base, if that holds,
-    /// else all that is allocated.
-    fn plan(
-        &self,
-        opened: &mut Opened,
-        mut map: ThinMap,
-        base: std::result::Result<Base, Reason>,
-    ) -> Result<()> {
-        let written = map.changed.take();
-        let plan = opened.plan.insert(ReadPlan::allocated(map, self.block_bytes));
-        let (base, written) = match (base, written) {
-            (Err(reason), _) => {
-                opened.reason = reason;
-                return Ok(());
-            }
-            (Ok(_), None) => return Ok(()),
-            (Ok(_), Some(Err(broken))) => {
-                opened.reason = Reason::of_broken(&broken, &mut opened.warnings);
-                return Ok(());
-            }
-            (Ok(base), Some(Ok(written))) => (base, written),
-        };
-        let found = plan.since(written, &base.image, &self.engine.settings.state_dir);
-        opened.reason = match found.map_err(StreamError::Plan) {
-            Ok(Ok(())) => {
-                opened.base = Some(base.image);
-                Reason::BaseHolds
-            }
-            Ok(Err(Contradiction(range))) => {
-                opened.warnings.push(format!(
-                    "bytes {} to {} of the volume are mapped as they were before the last backup, \
-                     which does not have them: the pool's metadata was set back or repaired; all \
-                     that is allocated was read",
-                    range.start, range.end
-                ));
-                Reason::BaseContradicted
-            }
-            Err(error) => {
-                opened.warnings.push(format!("the last backup is no base: {}", chain(&error)));
-                Reason::BaseDamaged
-            }
-        };
-        Ok(())
-    }
-
-    /// Why it is not known which chunks there are, or that the job is to end.
-    fn why_unknown(&self, unknown: &MapUnknown, warnings: &mut Vec<String>) -> Result<Reason> {
-        self.context.cancel.check()?;
-        let reason = Reason::of_unknown(unknown).unwrap_or(Reason::MetadataUnreadable);
-        if reason != Reason::ExternalOrigin {
-            warnings.push(format!("more of the volume was read than needed: {}", chain(unknown)));
-        }
-        Ok(reason)
     }
 
     /// Reads a block device or an image file itself.
@@ -336,19 +300,22 @@ impl Upload<'_> {
         (self.context.reached)(Milestone::Prepared)?;
         let mut warnings = Vec::new();
         let previous = last(self.engine, self.repository, &name, &mut warnings)?.manifest;
-        self.store(Opened {
+        let Stored { mut report, .. } = self.store(Opened {
             file,
-            source: self.source(name),
+            source: self.source(name.clone()),
             taken_at: Timestamp::now(),
             plan: None,
             base: None,
+            snapshot: None,
             lineage: None,
             previous,
             reason: Reason::CopyMethodDirect,
             compared_bytes: 0,
             frozen: Duration::ZERO,
             warnings,
-        })
+        })?;
+        self.note(&name, &report.id, None, None, &mut report.warnings);
+        Ok(report)
     }
 
     fn source(&self, name: String) -> Source {

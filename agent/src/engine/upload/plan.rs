@@ -1,10 +1,11 @@
 //! What an upload reads of a snapshot: what there is, or what changed since the base.
 
+use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-use thinmover_lvm::{ChunkList, ThinMap};
+use thinmover_lvm::{Bytes, ChunkList, SinceBase};
 use thinmover_repository::Image;
 
 use crate::stream::ranges::{self, Within, difference, overlay, rounded, union};
@@ -17,6 +18,8 @@ pub(in crate::engine) struct ReadPlan {
     block_bytes: u32,
     /// All chunks there are.
     mapped: ChunkList,
+    /// Whether the list of them is partly the base's.
+    is_derived: bool,
     /// `None` where there is no base.
     since: Option<Since>,
 }
@@ -30,14 +33,87 @@ struct Since {
     end: Option<u64>,
 }
 
-/// A range of the volume that is mapped as it was before the base, which the base does not have.
-pub(in crate::engine) struct Contradiction(pub(in crate::engine) Range<u64>);
+/// What the pool's metadata and the base say of the volume and cannot both be true.
+#[derive(Debug)]
+pub(in crate::engine) enum Contradiction {
+    /// A range is mapped as it was before the base, which does not have it.
+    Unknown(Range<u64>),
+    /// A range went since the base, which did not have it.
+    Gone(Range<u64>),
+    /// So many chunks are mapped, and by the base's list it would be so many.
+    Count { mapped: u64, listed: u64 },
+}
+
+impl fmt::Display for Contradiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(Range { start, end }) => write!(
+                f,
+                "bytes {start} to {end} of the volume are mapped as they were before the last \
+                 backup, which does not have them"
+            ),
+            Self::Gone(Range { start, end }) => write!(
+                f,
+                "bytes {start} to {end} of the volume were discarded since the last backup, which \
+                 does not have them"
+            ),
+            Self::Count { mapped, listed } => write!(
+                f,
+                "{mapped} chunks of the volume are mapped, and by the last backup's list it would \
+                 be {listed}"
+            ),
+        }
+    }
+}
+
+/// The chunks that a backup has.
+pub(in crate::engine) fn chunks_of(base: &Image) -> impl Iterator<Item = ranges::Item> + '_ {
+    let chunks = base.mapped_chunks().into_iter().flatten();
+    chunks.map(|run| run.map_err(io::Error::other))
+}
+
+/// The chunks there are, by those that the base `had` and what became of them `since`. A long list
+/// goes to a file in `folder`.
+pub(in crate::engine) fn derive<H: Iterator<Item = ranges::Item>>(
+    had: impl Fn() -> H,
+    since: &mut SinceBase,
+    chunk_bytes: u64,
+    folder: &Path,
+) -> io::Result<Result<ChunkList, Contradiction>> {
+    if let Some(run) = difference(since.gone.runs()?, had()).next() {
+        let Range { start, end } = run?;
+        return Ok(Err(Contradiction::Gone(start * chunk_bytes..end * chunk_bytes)));
+    }
+    let beyond = std::iter::once(Ok(since.below..u64::MAX));
+    let kept = difference(difference(had(), beyond), since.gone.runs()?);
+    let mapped = ChunkList::collect(folder, union(kept, since.written.runs()?))?;
+    if mapped.chunks() != since.chunks {
+        let (mapped, listed) = (since.chunks, mapped.chunks());
+        return Ok(Err(Contradiction::Count { mapped, listed }));
+    }
+    Ok(Ok(mapped))
+}
 
 impl ReadPlan {
-    /// All that is mapped.
-    pub(in crate::engine) fn allocated(map: ThinMap, block_bytes: u32) -> Self {
-        let ThinMap { volume, chunk, mapped, .. } = map;
-        Self { chunk_bytes: chunk.0, size_bytes: volume.0, block_bytes, mapped, since: None }
+    /// All that is `mapped` of a volume of `size` in chunks of `chunk`.
+    pub(in crate::engine) fn allocated(
+        mapped: ChunkList,
+        chunk: Bytes,
+        size: Bytes,
+        block_bytes: u32,
+    ) -> Self {
+        let (chunk_bytes, size_bytes, is_derived) = (chunk.0, size.0, false);
+        Self { chunk_bytes, size_bytes, block_bytes, mapped, is_derived, since: None }
+    }
+
+    /// Notes that the list of what is mapped is good for as long as the base is.
+    pub(in crate::engine) fn derived(self) -> Self {
+        Self { is_derived: true, ..self }
+    }
+
+    /// Whether the list of what is mapped falls with the base.
+    pub(in crate::engine) fn is_derived(&self) -> bool {
+        self.is_derived
     }
 
     /// What changed since `base`: the chunks `written` since, and those that are no longer mapped.
@@ -49,16 +125,13 @@ impl ReadPlan {
         folder: &Path,
     ) -> io::Result<Result<(), Contradiction>> {
         let mut written = written;
-        let had = || {
-            let chunks = base.mapped_chunks().into_iter().flatten();
-            chunks.map(|run| run.map_err(io::Error::other))
-        };
         let unchanged = difference(self.mapped.runs()?, written.runs()?);
-        if let Some(run) = difference(unchanged, had()).next() {
+        if let Some(run) = difference(unchanged, chunks_of(base)).next() {
             let Range { start, end } = run?;
-            return Ok(Err(Contradiction(start * self.chunk_bytes..end * self.chunk_bytes)));
+            let range = start * self.chunk_bytes..end * self.chunk_bytes;
+            return Ok(Err(Contradiction::Unknown(range)));
         }
-        let gone = ChunkList::collect(folder, difference(had(), self.mapped.runs()?))?;
+        let gone = ChunkList::collect(folder, difference(chunks_of(base), self.mapped.runs()?))?;
         let base_bytes = base.root().total_bytes();
         let end = (base_bytes != self.size_bytes).then_some(base_bytes.min(self.size_bytes));
         self.since = Some(Since { written, gone, end });
@@ -142,4 +215,55 @@ fn bytes(
     chunk_bytes: u64,
 ) -> impl Iterator<Item = ranges::Item> {
     runs.map(move |run| run.map(|run| run.start * chunk_bytes..run.end * chunk_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHUNK: u64 = 65536;
+    const NOWHERE: &str = "/nonexistent";
+
+    fn runs(ranges: &[Range<u64>]) -> impl Iterator<Item = ranges::Item> + use<> {
+        let ranges: Vec<_> = ranges.iter().cloned().map(Ok).collect();
+        ranges.into_iter()
+    }
+
+    fn list(ranges: &[Range<u64>]) -> ChunkList {
+        ChunkList::collect(Path::new(NOWHERE), runs(ranges)).unwrap()
+    }
+
+    /// What there is after these chunks went and these were written, the base's list being good below
+    /// chunk 50 and `chunks` being mapped.
+    fn derived(
+        had: &[Range<u64>],
+        (gone, written): (&[Range<u64>], &[Range<u64>]),
+        chunks: u64,
+    ) -> Result<Vec<Range<u64>>, Contradiction> {
+        let mut since = SinceBase { written: list(written), gone: list(gone), below: 50, chunks };
+        let mapped = derive(|| runs(had), &mut since, CHUNK, Path::new(NOWHERE)).unwrap();
+        mapped.map(|mut list| list.runs().unwrap().map(Result::unwrap).collect())
+    }
+
+    #[test]
+    fn what_is_mapped_follows_from_what_the_base_had() {
+        let had = [0..10, 20..30, 45..60];
+        let same = derived(&had, (&[], &[]), 25).unwrap();
+        assert_eq!(same, [0..10, 20..30, 45..50]);
+        // Gone in part and whole, written anew and in place, and all beyond the base.
+        let gone = [3..4, 20..30];
+        let written = [5..6, 12..14, 48..49, 50..55];
+        let mapped = derived(&had, (&gone, &written), 21).unwrap();
+        assert_eq!(mapped, [0..3, 4..10, 12..14, 45..55]);
+    }
+
+    #[test]
+    fn a_base_that_has_another_list_than_the_pool_had_is_a_contradiction() {
+        let wrong = |chunks, gone: &[Range<u64>]| {
+            derived(&[0..10, 20..30], (gone, &[]), chunks).unwrap_err().to_string()
+        };
+        assert!(wrong(21, &[]).contains("21 chunks of the volume are mapped"));
+        assert!(wrong(19, &[]).contains("it would be 20"));
+        assert!(wrong(17, &[20..21, 29..31]).starts_with("bytes 1966080 to 2031616 "));
+    }
 }

@@ -1,6 +1,7 @@
 //! Running the data path and committing: by the base while it can be used, else without.
 
 use thinmover_io::IoFile;
+use thinmover_lvm::Lineage;
 use thinmover_repository::{
     Domain, Error as RepositoryError, Image, ManifestDraft, MappedRoot, Upload as Session,
     UploadLimits, VolumeKey,
@@ -15,20 +16,28 @@ use crate::engine::context::Milestone;
 use crate::failure::{Code, Failure, Result};
 use crate::stream::{self, Input, StreamError, planned_bytes};
 
+/// A backup that is committed, and not noted yet.
+pub(super) struct Stored {
+    pub(super) report: UploadReport,
+    /// Of the snapshot that it was made of.
+    pub(super) lineage: Option<Lineage>,
+}
+
 impl Upload<'_> {
     /// Runs the data path and commits. A base that turns out to be unusable costs the tier, and a
     /// second attempt.
-    pub(super) fn store(&self, mut opened: Opened) -> Result<UploadReport> {
+    pub(super) fn store(&self, mut opened: Opened) -> Result<Stored> {
         self.compare_with_base(&mut opened)?;
         let report = match self.attempt(&mut opened) {
             Err(Attempt::Base(error)) => {
-                opened.drop_base(Reason::BaseDamaged);
+                self.fall_back(&mut opened, Reason::BaseDamaged)?;
                 opened.warnings.push(format!("the last backup is no base: {error}"));
                 self.attempt(&mut opened)
             }
             report => report,
         };
-        report.map_err(Failure::from)
+        let report = report.map_err(Failure::from)?;
+        Ok(Stored { report, lineage: opened.lineage })
     }
 
     /// Reads a few blocks that would be taken from the base, and drops that where they differ.
@@ -50,9 +59,8 @@ impl Upload<'_> {
             }
             Err(SpotCheckError::Read(error)) => return Err(error.into()),
         };
-        opened.drop_base(reason);
         opened.warnings.push(warning);
-        Ok(())
+        self.fall_back(opened, reason)
     }
 
     fn attempt(&self, opened: &mut Opened) -> std::result::Result<UploadReport, Attempt> {
@@ -93,10 +101,10 @@ impl Upload<'_> {
                     .to_owned(),
             );
         }
-        let lineage = opened.lineage.as_ref().map(|(_, lineage)| serde_json::to_value(lineage));
-        let lineage = lineage.transpose().map_err(|error| {
-            Failure::new(Code::Failed, format!("the volume's lineage: {error}"))
-        })?;
+        let lineage =
+            opened.lineage.as_ref().map(serde_json::to_value).transpose().map_err(|error| {
+                Failure::new(Code::Failed, format!("the volume's lineage: {error}"))
+            })?;
         self.context.progress.set_phase("committing");
         let manifest = upload.commit(ManifestDraft {
             source: opened.source.clone(),
@@ -111,7 +119,6 @@ impl Upload<'_> {
             ttl: self.spec.ttl.map(|ttl| format!("{ttl:#}")),
             previous: opened.previous.as_ref().map(|manifest| manifest.id.clone()),
         })?;
-        self.note(&identity, &manifest.id, opened.lineage.take(), &mut warnings);
         Ok(UploadReport {
             id: manifest.id,
             job: self.context.id.clone(),
@@ -145,17 +152,6 @@ impl Upload<'_> {
         let planned = plan.ranges().and_then(planned_bytes).map_err(StreamError::Plan)?;
         self.context.progress.set_total_bytes(planned);
         Ok(Input { file, plan: plan.ranges().map_err(StreamError::Plan)?, base })
-    }
-}
-
-impl Opened<'_> {
-    /// Goes on without the base: all that is allocated is read.
-    fn drop_base(&mut self, reason: Reason) {
-        self.base = None;
-        self.reason = reason;
-        if let Some(plan) = &mut self.plan {
-            plan.forget_base();
-        }
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) enum Reason {
     MetadataUnreadable,
     /// `changed`: the last backup holds as a base.
     BaseHolds,
+    /// `changed`: likewise, and its snapshot is still in the pool and was compared with.
+    BaseKept,
     /// `allocated`: no base was wanted.
     ParentNone,
     /// `allocated`: the backup that was named is not the volume's last.
@@ -89,6 +91,7 @@ impl Reason {
             Self::MetadataHeld => "metadata-held",
             Self::MetadataUnreadable => "metadata-unreadable",
             Self::BaseHolds => "base-holds",
+            Self::BaseKept => "base-kept",
             Self::ParentNone => "parent-none",
             Self::ParentNotLast => "parent-not-last",
             Self::NoBase => "no-base",
