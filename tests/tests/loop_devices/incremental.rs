@@ -36,11 +36,16 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn new() -> Self {
-        let pool = ThinPool::new();
-        let volume = pool.volume("data", SIZE);
+        let host = Self::in_pool(ThinPool::new(), SIZE);
+        host.write(0, 8 * MIB);
+        host
+    }
+
+    /// The volume is of `bytes`.
+    pub(crate) fn in_pool(pool: ThinPool, bytes: u64) -> Self {
+        let volume = pool.volume("data", bytes);
         let host = Self { thinmover: Thinmover::new(), pool, volume };
         host.thinmover.init_repository();
-        host.write(0, 8 * MIB);
         host
     }
 
@@ -57,15 +62,27 @@ impl Host {
 
     /// Makes a backup that must have this tier for that reason, and must be the volume.
     #[track_caller]
-    pub(crate) fn back_up(&self, (tier, reason): (&str, &str)) -> Value {
-        let status = if WARNED.contains(&reason) { 5 } else { 0 };
-        self.back_up_ending(status, (tier, reason))
+    pub(crate) fn back_up(&self, tier: (&str, &str)) -> Value {
+        self.back_up_with(&[], tier)
     }
 
-    /// As [`back_up`](Self::back_up), where the exit status must be this one.
+    /// The same, with further options.
     #[track_caller]
-    pub(crate) fn back_up_ending(&self, status: i32, (tier, reason): (&str, &str)) -> Value {
-        let report = self.job(status, &["backup", "create", &self.volume.name]);
+    pub(crate) fn back_up_with(&self, options: &[&str], (tier, reason): (&str, &str)) -> Value {
+        let status = if WARNED.contains(&reason) { 5 } else { 0 };
+        self.back_up_ending(status, options, (tier, reason))
+    }
+
+    /// The same, where the exit status must be this one.
+    #[track_caller]
+    pub(crate) fn back_up_ending(
+        &self,
+        status: i32,
+        options: &[&str],
+        (tier, reason): (&str, &str),
+    ) -> Value {
+        let words = ["backup", "create", &self.volume.name];
+        let report = self.job(status, &[&words, options].concat());
         let got = (&report["tier"], &report["reason"]);
         assert_eq!(got, (&tier.into(), &reason.into()), "{report}");
         let copy = self.thinmover.scratch().join("copy");
@@ -75,13 +92,18 @@ impl Host {
         report
     }
 
+    pub(crate) fn resize(&self, bytes: u64) {
+        let name = &self.volume.name;
+        lvm(&format!("lvresize --quiet --yes --force -L {bytes}b {name}"));
+    }
+
     /// The file in which this host remembers the volume's last backup.
     fn note(&self) -> std::path::PathBuf {
         let name = format!("{}.json", self.volume.uuid());
         self.thinmover.state_folder().join("last-backups").join(name)
     }
 
-    fn pool_device(&self, part: &str) -> String {
+    pub(crate) fn pool_device(&self, part: &str) -> String {
         format!("/dev/mapper/{}-pool_{part}", self.pool.group.replace('-', "--"))
     }
 }
@@ -156,26 +178,21 @@ fn changes() -> Result<(), Failed> {
     Ok(())
 }
 
-pub(crate) fn resize(volume: &Volume, size: &str) {
-    lvm(&format!("lvresize --quiet --yes --force -L {size} {}", volume.name));
-}
-
 fn resized() -> Result<(), Failed> {
     let host = Host::new();
     host.write(30 * MIB, 2 * MIB);
     host.back_up(("allocated", "no-base"));
-    let resize = |size: &str| resize(&host.volume, size);
-    resize("40M");
+    host.resize(40 * MIB);
     host.write(36 * MIB, CHUNK);
     host.back_up(HOLDS);
     // What is cut off stays mapped, and comes back with its old times.
-    resize("8M");
+    host.resize(8 * MIB);
     host.back_up(HOLDS);
-    resize("32M");
+    host.resize(SIZE);
     host.write(20 * MIB, 512);
     host.back_up(HOLDS);
-    resize("8M");
-    resize("32M");
+    host.resize(8 * MIB);
+    host.resize(SIZE);
     host.back_up(HOLDS);
     Ok(())
 }

@@ -10,7 +10,7 @@ use thinmover_tests::fixtures::{HostState, MIB, Thinmover, lvm};
 use thinmover_tests::loop_devices::KILLS;
 
 use crate::crash::{KILLED, points};
-use crate::incremental::{CHUNK, HOLDS, Host, SIZE, discard, resize, write_random};
+use crate::incremental::{CHUNK, HOLDS, Host, SIZE, discard, write_random};
 use crate::job;
 
 const KEPT: (&str, &str) = ("changed", "base-kept");
@@ -82,15 +82,15 @@ fn resized() -> Result<(), Failed> {
     // As TopoLVM does, and others.
     lvm(&format!("lvcreate --quiet -s -kn -n other {}", host.volume.name));
     host.write(MIB, 512);
-    resize(&host.volume, "40M");
+    host.resize(40 * MIB);
     host.write(36 * MIB, CHUNK);
     host.back_up(KEPT);
     lvm(&format!("lvremove --quiet -f {}/other", host.pool.group));
-    resize(&host.volume, "24M");
+    host.resize(24 * MIB);
     host.write(20 * MIB, 512);
     host.back_up(KEPT);
     // What was cut off comes back with its old times.
-    resize(&host.volume, "40M");
+    host.resize(40 * MIB);
     host.back_up(KEPT);
     Ok(())
 }
@@ -101,7 +101,7 @@ fn lost() -> Result<(), Failed> {
     let in_place = || base(&host.thinmover);
     host.job(0, &["snapshot", "delete", &in_place()]);
     host.write(MIB, 512);
-    let warning = why(&host.back_up_ending(5, HOLDS));
+    let warning = why(&host.back_up_ending(5, &[], HOLDS));
     assert!(warning.contains("no longer in the pool"), "{warning}");
 
     // Written to, and then discarded from, behind our back.
@@ -114,11 +114,11 @@ fn lost() -> Result<(), Failed> {
         lvm(&format!("lvchange --quiet -pr {name}"));
     };
     tamper(&|device| write_random(device, 3 * MIB, 512));
-    let warning = why(&host.back_up_ending(5, HOLDS));
+    let warning = why(&host.back_up_ending(5, &[], HOLDS));
     assert!(warning.contains("was written to"), "{warning}");
     tamper(&|device| discard(device, 4 * MIB, MIB));
     discard(&host.volume.path, 4 * MIB, MIB);
-    let warning = why(&host.back_up_ending(5, HOLDS));
+    let warning = why(&host.back_up_ending(5, &[], HOLDS));
     assert!(warning.contains("and had"), "{warning}");
     host.back_up(KEPT);
     Ok(())

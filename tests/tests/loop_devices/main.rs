@@ -19,10 +19,12 @@ mod job;
 mod job_kills;
 mod job_refusals;
 mod keep_base;
+mod large;
 mod lvm_guards;
 mod lvm_kills;
 mod main_job;
 mod model;
+mod pool_shapes;
 mod restore_in_place;
 mod sandbox;
 mod service;
@@ -41,6 +43,8 @@ fn main() -> ExitCode {
             keep_base::trials(),
             model::trials(),
             restore_in_place::trials(),
+            large::trials(),
+            pool_shapes::trials(),
             job_refusals::trials(),
             lvm_guards::trials(),
             lvm_kills::trials(),

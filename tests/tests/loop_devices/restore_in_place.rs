@@ -2,20 +2,18 @@
 //! written, and until all of it is done it is marked as half restored.
 #![allow(clippy::unwrap_used)]
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::fs;
 use std::path::PathBuf;
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
-use thinmover_tests::fixtures::{HostState, MIB, ThinPool, Thinmover, Volume, lvm, run};
+use thinmover_tests::fixtures::{HostState, MIB, lvm, run};
 use thinmover_tests::loop_devices::KILLS;
 
 use crate::crash::{KILLED, all_points, points};
+use crate::incremental::{CHUNK, HOLDS, Host, discard};
 use crate::job::{assert_equal, id, random_file};
 
-const CHUNK: u64 = 64 * 1024;
-const SIZE: u64 = 32 * MIB;
 /// What the spot check reads at most.
 const SPOT_CHECK: u64 = 4 * MIB;
 
@@ -29,13 +27,6 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// A pool with an unmounted volume, and a repository.
-struct Host {
-    thinmover: Thinmover,
-    pool: ThinPool,
-    volume: Volume,
-}
-
 /// A backup and what it is of.
 struct Backup {
     id: String,
@@ -43,26 +34,13 @@ struct Backup {
 }
 
 impl Host {
-    fn new() -> Self {
-        let pool = ThinPool::new();
-        let volume = pool.volume("data", SIZE);
-        let host = Self { thinmover: Thinmover::new(), pool, volume };
-        host.thinmover.init_repository();
-        host
-    }
-
     fn words(&self, words: &[&str]) -> Vec<String> {
         let words = words.iter().map(|&word| word.to_owned());
         words.chain(["--standalone".into(), "--repo".into(), self.thinmover.repository()]).collect()
     }
 
     #[track_caller]
-    fn job(&self, status: i32, words: &[&str]) -> Value {
-        self.thinmover.json(status, &self.words(words))
-    }
-
-    #[track_caller]
-    fn back_up(&self) -> Backup {
+    fn kept_copy(&self) -> Backup {
         let id = id(&self.job(0, &["backup", "create", &self.volume.name]));
         let copy = self.thinmover.scratch().join(&id);
         run("cp", &[&self.volume.path, &copy]);
@@ -79,32 +57,17 @@ impl Host {
         report
     }
 
-    fn write(&self, offset: u64, length: u64) {
-        let mut bytes = vec![0; usize::try_from(length).unwrap()];
-        fastrand::fill(&mut bytes);
-        let device = File::options().write(true).open(&self.volume.path).unwrap();
-        device.write_all_at(&bytes, offset).unwrap();
-        device.sync_all().unwrap();
-    }
-
-    fn discard(&self, offset: u64, length: u64) {
-        let (offset, length) = (format!("-o{offset}"), format!("-l{length}"));
-        let device = self.volume.path.as_os_str();
-        run("blkdiscard", &[offset.as_ref(), length.as_ref(), device]);
-    }
-
     /// Two backups that differ by a few chunks, and a volume that is neither.
     fn two_backups(&self) -> [Backup; 2] {
-        self.write(0, 8 * MIB);
-        let first = self.back_up();
+        let first = self.kept_copy();
         self.write(MIB + 512, 512);
         self.write(20 * MIB, CHUNK);
-        self.discard(4 * MIB, MIB);
-        let second = self.back_up();
+        discard(&self.volume.path, 4 * MIB, MIB);
+        let second = self.kept_copy();
         self.write(512, 512);
         self.write(5 * MIB - 512, 1024);
         self.write(30 * MIB, CHUNK);
-        self.discard(6 * MIB, MIB);
+        discard(&self.volume.path, 6 * MIB, MIB);
         [first, second]
     }
 
@@ -116,8 +79,6 @@ impl Host {
         assert!(message.contains("half restored") && message.contains(job), "{message}");
     }
 }
-
-const HOLDS: (&str, &str) = ("changed", "base-holds");
 
 fn bytes(report: &Value, key: &str) -> u64 {
     report[key].as_u64().unwrap()

@@ -218,52 +218,5 @@ fn bytes(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CHUNK: u64 = 65536;
-    const NOWHERE: &str = "/nonexistent";
-
-    fn runs(ranges: &[Range<u64>]) -> impl Iterator<Item = ranges::Item> + use<> {
-        let ranges: Vec<_> = ranges.iter().cloned().map(Ok).collect();
-        ranges.into_iter()
-    }
-
-    fn list(ranges: &[Range<u64>]) -> ChunkList {
-        ChunkList::collect(Path::new(NOWHERE), runs(ranges)).unwrap()
-    }
-
-    /// What there is after these chunks went and these were written, the base's list being good below
-    /// chunk 50 and `chunks` being mapped.
-    fn derived(
-        had: &[Range<u64>],
-        (gone, written): (&[Range<u64>], &[Range<u64>]),
-        chunks: u64,
-    ) -> Result<Vec<Range<u64>>, Contradiction> {
-        let mut since = SinceBase { written: list(written), gone: list(gone), below: 50, chunks };
-        let mapped = derive(|| runs(had), &mut since, CHUNK, Path::new(NOWHERE)).unwrap();
-        mapped.map(|mut list| list.runs().unwrap().map(Result::unwrap).collect())
-    }
-
-    #[test]
-    fn what_is_mapped_follows_from_what_the_base_had() {
-        let had = [0..10, 20..30, 45..60];
-        let same = derived(&had, (&[], &[]), 25).unwrap();
-        assert_eq!(same, [0..10, 20..30, 45..50]);
-        // Gone in part and whole, written anew and in place, and all beyond the base.
-        let gone = [3..4, 20..30];
-        let written = [5..6, 12..14, 48..49, 50..55];
-        let mapped = derived(&had, (&gone, &written), 21).unwrap();
-        assert_eq!(mapped, [0..3, 4..10, 12..14, 45..55]);
-    }
-
-    #[test]
-    fn a_base_that_has_another_list_than_the_pool_had_is_a_contradiction() {
-        let wrong = |chunks, gone: &[Range<u64>]| {
-            derived(&[0..10, 20..30], (gone, &[]), chunks).unwrap_err().to_string()
-        };
-        assert!(wrong(21, &[]).contains("21 chunks of the volume are mapped"));
-        assert!(wrong(19, &[]).contains("it would be 20"));
-        assert!(wrong(17, &[20..21, 29..31]).starts_with("bytes 1966080 to 2031616 "));
-    }
-}
+#[path = "plan_tests.rs"]
+mod tests;
