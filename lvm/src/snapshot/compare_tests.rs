@@ -95,15 +95,15 @@ proptest! {
         size in 1..3300 * CHUNK, base_size in prop::option::of(1..3300 * CHUNK),
     ) {
         let base_size = base_size.unwrap_or(size);
-        let known = if base_size == size { u64::MAX } else { base_size };
+        let since = Since::at(PoolTime::new(BASE).unwrap(), Bytes(base_size), Bytes(size));
         let other = if same { shape } else { other };
         let mut metadata = metadata(&base, &now, shape, other).read(shape);
         let (from, to) = (device(&mut metadata, 1), device(&mut metadata, 2));
         let folder = tempfile::tempdir().unwrap();
         let (folder, size) = (folder.path(), Bytes(size));
         let walked =
-            map(&mut metadata, &to, size, Some(Ok(since(known))), folder, &|| true).unwrap();
-        let found = compare(&mut metadata, &from, &to, size, since(known), folder, &|| true);
+            map(&mut metadata, &to, None, size, Some(Ok(since)), folder, &|| true).unwrap();
+        let found = compare(&mut metadata, &from, &to, size, since, folder, &|| true);
         let found = match found.unwrap() {
             Compared::Map(map) => map,
             other => panic!("{other:?}"),

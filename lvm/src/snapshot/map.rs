@@ -243,9 +243,13 @@ impl Since {
     pub(crate) fn new(base: &Lineage, size: Bytes) -> Result<Self, Broken> {
         let at = base.snapshot_time;
         let time = PoolTime::new(at).ok_or(Broken::ClockAtEnd(at))?;
-        // Beyond the base's end old mappings may have come back when the volume grew.
-        let known = if base.volume_bytes == size.0 { u64::MAX } else { base.volume_bytes };
-        Ok(Self { time, known: Bytes(known) })
+        Ok(Self::at(time, Bytes(base.volume_bytes), size))
+    }
+
+    /// Since `time`, when a volume that has `size` now had the size `base`: beyond the end of a base of
+    /// another size old mappings may have come back when the volume grew.
+    pub(super) fn at(time: PoolTime, base: Bytes, size: Bytes) -> Self {
+        Self { time, known: if base == size { Bytes(u64::MAX) } else { base } }
     }
 }
 
@@ -334,9 +338,8 @@ mod tests {
     fn what_was_mapped_since_the_base_or_lies_beyond_its_end_is_changed() {
         // Chunk 3 is the one in which the base ended.
         let volume = volume(&[(0, 2), (1, 3), (2, 4), (3, 1), (4, 1), (9, 4)]);
-        let changed = |known: u64| {
-            let time = PoolTime::new(3).unwrap();
-            let since = Since { time, known: Bytes(known) };
+        let changed = |base: u64| {
+            let since = Since::at(PoolTime::new(3).unwrap(), Bytes(base), Bytes(9 * CHUNK));
             let map = map_since(&volume, 6, 9 * CHUNK, Some(Ok(since))).unwrap();
             let (mapped, written) = walked(map);
             assert_eq!(mapped.chunks(), 5);
@@ -344,9 +347,10 @@ mod tests {
             let runs = changed.runs().unwrap().map(Result::unwrap);
             runs.map(|run| (run.start, run.end)).collect::<Vec<_>>()
         };
-        assert_eq!(changed(u64::MAX), [(1, 3)]);
+        assert_eq!(changed(9 * CHUNK), [(1, 3)]);
         assert_eq!(changed(3 * CHUNK + 4096), [(1, 5)]);
         assert_eq!(changed(4 * CHUNK), [(1, 3), (4, 5)]);
+        assert_eq!(changed(10 * CHUNK), [(1, 3)]);
         let broken = map_since(&volume, 6, CHUNK, Some(Err(Broken::MetadataMoved))).unwrap();
         assert_eq!(walked(broken).1.unwrap().unwrap_err(), Broken::MetadataMoved);
     }
