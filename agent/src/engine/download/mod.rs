@@ -313,34 +313,59 @@ impl Job<'_> {
         self.write(manifest, &image, file, goal)
     }
 
-    /// Writes what there is to write, and reads it again where that is a part only.
+    /// Writes what there is to write.
     fn write(
         &self,
         manifest: &Manifest,
         image: &Image,
         file: &IoFile,
-        goal: Goal,
+        mut goal: Goal,
     ) -> Result<DownloadReport> {
-        let Goal { blank, unseen, unzeroed_chunk, volume, mut delta, warnings, .. } = goal;
-        let mut report = self.report(manifest, blank, warnings);
-        if let Some(delta) = &delta {
+        let mut report = self.report(manifest, goal.blank, std::mem::take(&mut goal.warnings));
+        if let Some(delta) = &goal.delta {
             delta.tell(&mut report);
         }
-        if self.spec.dry_run || delta.as_ref().is_some_and(Delta::is_empty) {
+        if self.spec.dry_run {
             return Ok(report);
         }
-        (self.context.reached)(Milestone::Prepared)?;
-        if let Some(ExistingVolume { volume, target, .. }) = volume {
-            if self.spec.undo {
+        let is_there = goal.delta.as_ref().is_some_and(Delta::is_empty);
+        if let Some(ExistingVolume { volume, target, .. }) = &mut goal.volume {
+            if self.spec.undo && !is_there {
                 report.undo_snapshot = Some(self.keep_what_is_there(volume)?);
             }
-            target.mark_unfinished(&self.context.id)?;
+            // A mark that was left is taken over, so that it goes in the end.
+            if !is_there || target.is_marked() {
+                target.mark_unfinished(&self.context.id)?;
+            }
         }
+        if !is_there {
+            self.transfer(image, file, goal, &mut report).map_err(|mut failure| {
+                if let Some(kept) = &report.undo_snapshot {
+                    failure.message =
+                        format!("{}; what was there before is in {kept}", failure.message);
+                }
+                failure
+            })?;
+        }
+        report.seconds = self.started.elapsed().as_secs_f64();
+        Ok(report)
+    }
+
+    /// Runs the data path, and reads again what was written where that is a part only.
+    fn transfer(
+        &self,
+        image: &Image,
+        file: &IoFile,
+        goal: Goal,
+        report: &mut DownloadReport,
+    ) -> Result<()> {
+        (self.context.reached)(Milestone::Prepared)?;
+        let Goal { blank, unseen, unzeroed_chunk, mut delta, .. } = goal;
         self.context.progress.set_phase("restoring");
         self.context.progress.set_done_bytes(0);
         let total_bytes = report.differing_bytes.unwrap_or(file.size_bytes());
         self.context.progress.set_total_bytes(total_bytes);
-        let limits = self.limits(manifest.image_root()?.block_bytes())?;
+        let limits = self.limits(image.root().block_bytes())?;
         let stale = unzeroed_chunk.is_some();
         let download = Download { image, target: file, blank, unseen, stale };
         (self.context.reached)(Milestone::InProgress)?;
@@ -354,8 +379,7 @@ impl Job<'_> {
             report.read_bytes += self.verify(image, file, delta, &limits)?;
         }
         report.page_cache = !file.direct().is_direct();
-        report.seconds = self.started.elapsed().as_secs_f64();
-        Ok(report)
+        Ok(())
     }
 
     /// Makes a snapshot of a volume that is about to be overwritten, which stays; returns its `VG/LV`.
