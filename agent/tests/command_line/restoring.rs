@@ -51,6 +51,35 @@ fn an_overwritten_target_holds_the_backup_and_zeroes_behind_it() {
 }
 
 #[test]
+fn of_a_target_that_is_nearly_the_backup_only_what_differs_is_written() {
+    let fixture = Fixture::new();
+    let mut content = noise(1, 3 * MIB);
+    content.resize(7 * MIB, 0);
+    content.extend(noise(2, MIB));
+    let id = fixture.back_up(&fixture.image("source", &content));
+    let mut there = content.clone();
+    // In a block of data, and two beside each other that should be holes.
+    there[MIB + 17] ^= 1;
+    there[4 * MIB..4 * MIB + 300_000].fill(7);
+    let target = fixture.image("target", &there);
+    let words = ["restore", id.as_str(), &target, "--mode", "delta"];
+    fixture.job(&words).failed(4, "confirmation-needed", "holds data");
+    let planned = fixture.job(&[&words[..], &["--dry-run"]].concat()).json();
+    assert_eq!(planned["differingBytes"], 3 * (256 << 10));
+    assert!(fs::read(&target).unwrap() == there);
+
+    let report = fixture.job(&[&words[..], &["--yes"]].concat()).json();
+    assert!(fs::read(&target).unwrap() == content);
+    assert_eq!(report["differingBytes"], 3 * (256 << 10));
+    assert_eq!((&report["tier"], &report["mode"]), (&"full".into(), &"delta".into()));
+    // The first block is written along, last.
+    assert!(report["writtenBytes"].as_u64().unwrap() <= 3 * (256 << 10), "{report}");
+    let again = fixture.job(&[&words[..], &["--yes"]].concat()).json();
+    assert_eq!((&again["writtenBytes"], &again["differingBytes"]), (&0.into(), &0.into()));
+    fixture.job(&[&words[..], &["--yes", "--undo"]].concat()).failed(4, "unsuitable", "snapshot");
+}
+
+#[test]
 fn a_blank_target_needs_no_consent() {
     let fixture = Fixture::new();
     let content = noise(1, MIB);

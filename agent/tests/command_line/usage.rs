@@ -68,9 +68,11 @@ fn modes_that_are_there_can_be_named_and_others_are_refused() {
     let report = fixture.job(&["backup", "create", &source, "--mode", "block"]).json();
     let id = report["id"].as_str().unwrap();
     let target = fixture.arg("target");
-    fixture.job(&["restore", id, &target, "--mode", "full"]).succeeded();
+    for mode in ["full", "delta"] {
+        fixture.job(&["restore", id, &target, "--mode", mode, "--yes"]).succeeded();
+    }
     fixture.job(&["backup", "create", &source, "--mode", "files"]).failed(2, "usage", "files");
-    fixture.job(&["restore", id, &target, "--mode", "delta"]).failed(2, "usage", "delta");
+    fixture.job(&["restore", id, &target, "--mode", "some"]).failed(2, "usage", "some");
 }
 
 #[test]

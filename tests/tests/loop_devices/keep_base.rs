@@ -99,7 +99,7 @@ fn lost() -> Result<(), Failed> {
     let host = keeping();
     let why = |report: &Value| report["warnings"][0].as_str().unwrap().to_owned();
     let in_place = || base(&host.thinmover);
-    host.job(0, &["snapshot", "delete", &in_place()]);
+    host.thinmover.json(0, &["snapshot", "delete", &in_place(), "--standalone"]);
     host.write(MIB, 512);
     let warning = why(&host.back_up_ending(5, &[], HOLDS));
     assert!(warning.contains("no longer in the pool"), "{warning}");
