@@ -6,7 +6,7 @@ use std::io;
 use std::ops::Range;
 
 use thinmover_io::IoFile;
-use thinmover_lvm::{ChunkList, Chunks, MapUnknown, ThinMap};
+use thinmover_lvm::{ChunkList, Chunks, ThinMap};
 use thinmover_repository::{Image, Manifest};
 
 use super::{DownloadReport, ExistingVolume, Goal, Job};
@@ -170,7 +170,7 @@ impl Job<'_> {
         let go_on = || self.context.cancel.check().is_ok();
         let ThinMap { volume, chunk, chunks, .. } = match target.map(&note.lineage, &go_on) {
             Ok(map) => map,
-            Err(unknown) => return Ok(Err(self.why_unknown(&unknown, warnings)?)),
+            Err(unknown) => return Ok(Err(Reason::of_unknown(&unknown, self.context, warnings)?)),
         };
         let (mapped, written) = match chunks {
             Chunks::Walked { mapped, written: Some(Ok(written)) } => (mapped, written),
@@ -259,16 +259,6 @@ impl Job<'_> {
             }
             Some(error) => Err(error.into()),
         }
-    }
-
-    /// Why it is not known which chunks there are, or that the job is to end.
-    fn why_unknown(&self, unknown: &MapUnknown, warnings: &mut Vec<String>) -> Result<Reason> {
-        self.context.cancel.check()?;
-        let reason = Reason::of_unknown(unknown).unwrap_or(Reason::MetadataUnreadable);
-        if reason != Reason::ExternalOrigin {
-            warnings.push(format!("more of the target was read than needed: {}", chain(unknown)));
-        }
-        Ok(reason)
     }
 
     fn collect(&self, runs: impl Iterator<Item = Item>) -> Result<ChunkList> {

@@ -124,7 +124,7 @@ impl Upload<'_> {
         match self.engine.lvm.check_base(volume, &lineage, &go_on) {
             Ok(Ok(())) => {}
             Ok(Err(broken)) => return Ok(Err(Reason::of_broken(&broken, warnings))),
-            Err(unknown) => return Ok(Err(self.why_unknown(&unknown, warnings)?)),
+            Err(unknown) => return Ok(Err(Reason::of_unknown(&unknown, self.context, warnings)?)),
         }
         let limits = ReadLimits { index_cache_bytes: self.limits.index_bytes / 2 };
         match self.repository.image(manifest, limits) {

@@ -117,21 +117,7 @@ impl Upload<'_> {
             Ok(_) => MapUnknown::Contradiction("nothing was there to compare with".to_owned()),
             Err(unknown) => unknown,
         };
-        opened.reason = self.why_unknown(&unknown, &mut opened.warnings)?;
+        opened.reason = Reason::of_unknown(&unknown, self.context, &mut opened.warnings)?;
         Ok(None)
-    }
-
-    /// Why it is not known which chunks there are, or that the job is to end.
-    pub(super) fn why_unknown(
-        &self,
-        unknown: &MapUnknown,
-        warnings: &mut Vec<String>,
-    ) -> Result<Reason> {
-        self.context.cancel.check()?;
-        let reason = Reason::of_unknown(unknown).unwrap_or(Reason::MetadataUnreadable);
-        if reason != Reason::ExternalOrigin {
-            warnings.push(format!("more of the volume was read than needed: {}", chain(unknown)));
-        }
-        Ok(reason)
     }
 }

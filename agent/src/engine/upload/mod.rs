@@ -279,7 +279,7 @@ impl Upload<'_> {
                 self.plan(&mut opened, map, base)?;
             }
             Err(unknown) => {
-                opened.reason = self.why_unknown(&unknown, &mut opened.warnings)?;
+                opened.reason = Reason::of_unknown(&unknown, self.context, &mut opened.warnings)?;
             }
         }
         self.store(opened)

@@ -2,6 +2,9 @@
 
 use thinmover_lvm::{Broken, MapUnknown};
 
+use crate::engine::context::Context;
+use crate::failure::{Result, chain};
+
 /// How much is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tier {
@@ -130,15 +133,23 @@ impl Reason {
         }
     }
 
-    /// Why it is not known which chunks there are; `None` where the job is to end.
-    pub(in crate::engine) fn of_unknown(unknown: &MapUnknown) -> Option<Self> {
-        match unknown {
-            MapUnknown::ExternalOrigin => Some(Self::ExternalOrigin),
-            MapUnknown::Held(_) => Some(Self::MetadataHeld),
-            MapUnknown::Contradiction(_) | MapUnknown::Unreadable(_) => {
-                Some(Self::MetadataUnreadable)
-            }
-            MapUnknown::Interrupted => None,
+    /// Why it is not known which chunks there are. What nobody did on purpose is a warning, too.
+    ///
+    /// # Errors
+    /// When the job is to end.
+    pub(in crate::engine) fn of_unknown(
+        unknown: &MapUnknown,
+        context: &Context,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self> {
+        context.cancel.check()?;
+        if matches!(unknown, MapUnknown::ExternalOrigin) {
+            return Ok(Self::ExternalOrigin);
         }
+        warnings.push(format!("more of the volume was read than needed: {}", chain(unknown)));
+        Ok(match unknown {
+            MapUnknown::Held(_) => Self::MetadataHeld,
+            _ => Self::MetadataUnreadable,
+        })
     }
 }
