@@ -1,20 +1,18 @@
-//! Restore in place: which image blocks of a target are not what the backup has. All of it is read and
-//! compared, or, where the target is the base of its own next backup, what was written since that and
-//! what the two backups differ in.
+//! Restore in place: which image blocks of a target are not what the backup has. Those that can differ
+//! ([`suspects`](super::suspects)), or all of them, are read and compared.
 
 use std::io;
 use std::ops::Range;
 
 use thinmover_io::IoFile;
-use thinmover_lvm::{ChunkList, Chunks, ThinMap};
+use thinmover_lvm::ChunkList;
 use thinmover_repository::{Image, Manifest};
 
-use super::{DownloadReport, ExistingVolume, Goal, Job};
-use crate::engine::upload::base::is_of_the_base;
-use crate::engine::upload::plan::ReadPlan;
-use crate::engine::upload::spot_check::{Difference, SpotCheckError, spot_check};
+use super::report::DownloadReport;
+use super::suspects::Unknown;
+use super::{Goal, Job};
 use crate::engine::upload::tier::{Reason, Tier};
-use crate::failure::{Failure, Result, chain};
+use crate::failure::{Failure, Result};
 use crate::stream::ranges::{Item, rounded, union};
 use crate::stream::{BlockRuns, Comparison, Limits, Runs, StreamError};
 
@@ -50,12 +48,6 @@ impl Delta {
     }
 }
 
-/// Which image blocks of a target can differ from the backup.
-struct Suspects {
-    blocks: ChunkList,
-    read_bytes: u64,
-}
-
 impl Job<'_> {
     /// Finds what of `file` is not as in `image`.
     pub(super) fn compare(
@@ -65,10 +57,10 @@ impl Job<'_> {
         file: &IoFile,
         goal: &mut Goal,
     ) -> Result<Delta> {
-        let suspects = self.suspects(manifest, image, file, goal)?;
-        let (tier, reason, mut suspects) = match suspects {
+        let (tier, reason, mut suspects) = match self.suspects(manifest, image, file, goal) {
             Ok(suspects) => (Tier::Changed, Reason::BaseHolds, Some(suspects)),
-            Err(reason) => (Tier::Full, reason, None),
+            Err(Unknown::Because(reason)) => (Tier::Full, reason, None),
+            Err(Unknown::Failed(failure)) => return Err(failure),
         };
         let block_bytes = image.root().block_bytes();
         let all = file.size_bytes().div_ceil(u64::from(block_bytes));
@@ -143,130 +135,15 @@ impl Job<'_> {
         }
     }
 
-    /// What can differ, if the target is known well enough for that; else why not.
-    fn suspects(
-        &self,
-        manifest: &Manifest,
-        image: &Image,
-        file: &IoFile,
-        goal: &mut Goal,
-    ) -> Result<std::result::Result<Suspects, Reason>> {
-        let Some(ExistingVolume { volume, target, last }) = &goal.volume else {
-            return Ok(Err(Reason::CopyMethodDirect));
-        };
-        let warnings = &mut goal.warnings;
-        let (base, note) = match last.agreed(volume) {
-            Ok(agreed) => agreed,
-            Err(reason) => return Ok(Err(reason)),
-        };
-        if base.source.host != manifest.source.host {
-            // Ids of two domains cannot be compared.
-            return Ok(Err(Reason::NoBase));
-        }
-        if base.block_bytes != manifest.block_bytes {
-            return Ok(Err(Reason::BlockSize));
-        }
-        self.context.progress.set_phase("reading the pool's metadata");
-        let go_on = || self.context.cancel.check().is_ok();
-        let ThinMap { volume, chunk, chunks, .. } = match target.map(&note.lineage, &go_on) {
-            Ok(map) => map,
-            Err(unknown) => return Ok(Err(Reason::of_unknown(&unknown, self.context, warnings)?)),
-        };
-        let (mapped, written) = match chunks {
-            Chunks::Walked { mapped, written: Some(Ok(written)) } => (mapped, written),
-            Chunks::Walked { written: Some(Err(broken)), .. } => {
-                return Ok(Err(Reason::of_broken(&broken, warnings)));
-            }
-            _ => return Ok(Err(Reason::MetadataUnreadable)),
-        };
-        let base = match self.image(base) {
-            Ok(base) if base.mapped().is_some() => base,
-            Ok(_) => return Ok(Err(Reason::NoBase)),
-            Err(failure) => {
-                warnings.push(format!("the volume's last backup is no base: {failure}"));
-                return Ok(Err(Reason::BaseDamaged));
-            }
-        };
-        let block_bytes = image.root().block_bytes();
-        let mut plan = ReadPlan::allocated(mapped, chunk, volume, block_bytes);
-        match plan.since(written, &base, &self.engine.settings.state_dir) {
-            Ok(Ok(())) => {}
-            Ok(Err(contradiction)) => {
-                warnings.push(format!(
-                    "{contradiction}: the pool's metadata was set back or repaired; all of the \
-                     volume was compared"
-                ));
-                return Ok(Err(Reason::BaseContradicted));
-            }
-            Err(error) => {
-                warnings.push(format!("the volume's last backup is no base: {}", chain(&error)));
-                return Ok(Err(Reason::BaseDamaged));
-            }
-        }
-        let read_bytes = match spot_check(file, &mut plan, &base) {
-            Ok((read_bytes, None)) => read_bytes,
-            Ok((_, Some(Difference { offset }))) => {
-                warnings.push(format!(
-                    "the image block at byte {offset} changed since the volume's last backup although \
-                     the pool's metadata says that it did not; all of it was compared"
-                ));
-                return Ok(Err(Reason::SpotCheckFailed));
-            }
-            Err(SpotCheckError::Base(error)) => {
-                warnings.push(format!("the volume's last backup is no base: {error}"));
-                return Ok(Err(Reason::BaseDamaged));
-            }
-            Err(SpotCheckError::Read(error)) => return Err(error.into()),
-        };
-        let mut between = match self.differing_images(&base, image)? {
-            Ok(blocks) => blocks,
-            Err(warning) => {
-                warnings.push(warning);
-                return Ok(Err(Reason::BaseDamaged));
-            }
-        };
-        let dirty = plan.dirty().map_err(StreamError::Plan)?;
-        let blocks = union(in_blocks(dirty, block_bytes), self.runs(&mut between)?);
-        // Of what the images have and the target has not there is nothing to write.
-        let end = file.size_bytes().div_ceil(u64::from(block_bytes));
-        let within = blocks.filter_map(move |run| match run {
-            Ok(run) if run.start >= end => None,
-            run => Some(run.map(|run| run.start..run.end.min(end))),
-        });
-        Ok(Ok(Suspects { blocks: self.collect(within)?, read_bytes }))
-    }
-
-    /// The numbers of the blocks in which two images differ; a warning where the base cannot be read.
-    fn differing_images(
-        &self,
-        base: &Image,
-        image: &Image,
-    ) -> Result<std::result::Result<ChunkList, String>> {
-        let mut diff = image.diff(base)?;
-        let window_blocks = self.limits(image.root().block_bytes())?.window_blocks;
-        let mut failed = None;
-        let windows = std::iter::from_fn(|| {
-            diff.next_window(window_blocks).unwrap_or_else(|error| {
-                failed = Some(error);
-                None
-            })
-        });
-        let blocks = self.collect(windows.flatten().map(|it| Ok(it.block..it.block + 1)));
-        match failed {
-            None => Ok(Ok(blocks?)),
-            Some(error) if is_of_the_base(&error) => {
-                Ok(Err(format!("the volume's last backup is no base: {error}")))
-            }
-            Some(error) => Err(error.into()),
-        }
-    }
-
-    fn collect(&self, runs: impl Iterator<Item = Item>) -> Result<ChunkList> {
+    pub(super) fn collect(&self, runs: impl Iterator<Item = Item>) -> Result<ChunkList> {
         let folder = &self.engine.settings.state_dir;
         Ok(ChunkList::collect(folder, runs).map_err(StreamError::Plan)?)
     }
 
-    fn runs<'l>(&self, list: &'l mut ChunkList) -> Result<impl Iterator<Item = Item> + use<'l>> {
+    pub(super) fn runs<'l>(
+        &self,
+        list: &'l mut ChunkList,
+    ) -> Result<impl Iterator<Item = Item> + use<'l>> {
         list.runs().map_err(|error| Failure::from(StreamError::Plan(error)))
     }
 
@@ -287,7 +164,10 @@ fn in_bytes(runs: impl Iterator<Item = Item>, block_bytes: u32) -> impl Iterator
 }
 
 /// Ranges of whole image blocks, but for the last, as runs of their numbers.
-fn in_blocks(ranges: impl Iterator<Item = Item>, block_bytes: u32) -> impl Iterator<Item = Item> {
+pub(super) fn in_blocks(
+    ranges: impl Iterator<Item = Item>,
+    block_bytes: u32,
+) -> impl Iterator<Item = Item> {
     let bytes = u64::from(block_bytes);
     ranges.map(move |range| range.map(|range| range.start / bytes..range.end.div_ceil(bytes)))
 }
