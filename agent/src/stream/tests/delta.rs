@@ -1,4 +1,5 @@
 //! Comparing a target with an image, and writing some blocks of it.
+#![allow(clippy::single_range_in_vec_init)]
 
 use std::io;
 use std::ops::Range;
