@@ -121,8 +121,13 @@ impl Daemon<'_> {
         }
 
         // Jobs put back what they made; meanwhile callers can still ask how they are.
+        // On a thread of its own: all others may hang in a request.
         let runner = Arc::clone(&self.runner);
-        let mut jobs = tokio::task::spawn_blocking(move || runner.stop());
+        let (stopped, mut jobs) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            runner.stop();
+            let _ = stopped.send(());
+        });
         loop {
             tokio::select! {
                 _ = &mut jobs => break,

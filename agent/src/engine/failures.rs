@@ -28,15 +28,19 @@ impl From<LvmError> for Failure {
             },
         };
         let failure = Self::from_error(code, &error);
+        if let LvmError::Refused(Refusal::HalfRestored { volume, job }) = &error {
+            return failure.hint(format!(
+                "restore to it again, which takes the mark away; if what it holds is right after \
+                 all, because a snapshot was merged into it, `lvchange --deltag \
+                 thinmover.restoring={job} {volume}` does"
+            ));
+        }
         let failure = match code {
             Code::NotFound => {
                 failure.hint(
                 "`thinmover volumes` and `thinmover pools` list what is there; a file is named with \
                  its folder, as ./disk.img",
             )
-            }
-            _ if matches!(error, LvmError::Refused(Refusal::HalfRestored { .. })) => {
-                failure.hint("restore to it again, which also takes the mark away")
             }
             Code::Ambiguous => failure.hint("name it as VG/LV or by its UUID"),
             Code::PermissionDenied => failure.hint("run as root"),

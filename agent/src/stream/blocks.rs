@@ -5,6 +5,11 @@ use std::ops::Range;
 
 use super::ranges;
 
+/// Blocks whose ids stand in one node of an image's tree (FORMAT.md, section 10).
+const NODE_BLOCKS: u64 = 128;
+/// The most nodes that blocks taken together are in: each is 4 KiB, and twice that while it is read.
+const NODES_MAX: usize = 512;
+
 /// Runs of block numbers, ascending.
 pub(crate) type Runs<'r> = Box<dyn Iterator<Item = ranges::Item> + 'r>;
 
@@ -29,15 +34,26 @@ impl<'r> BlockCursor<'r> {
         Self { runs, begun: 0..0 }
     }
 
-    /// The next blocks, at most `most`; none behind the last.
+    /// The next blocks, at most `most` and fewer where they are far apart; none behind the last.
     pub(super) fn next(&mut self, most: usize) -> io::Result<Vec<u64>> {
         let mut blocks = Vec::new();
+        let (mut nodes, mut last_node) = (0, None);
         while blocks.len() < most {
             if self.begun.is_empty() {
                 let Some(run) = self.runs.next() else { break };
                 self.begun = run?;
+                continue;
             }
-            blocks.extend(self.begun.by_ref().take(most - blocks.len()));
+            let node = self.begun.start / NODE_BLOCKS;
+            if last_node != Some(node) {
+                if nodes == NODES_MAX {
+                    break;
+                }
+                (nodes, last_node) = (nodes + 1, Some(node));
+            }
+            let in_node = usize::try_from((node + 1) * NODE_BLOCKS - self.begun.start);
+            let count = (most - blocks.len()).min(in_node.unwrap_or(usize::MAX));
+            blocks.extend(self.begun.by_ref().take(count));
         }
         Ok(blocks)
     }
@@ -55,5 +71,24 @@ mod tests {
         assert_eq!(cursor.next(2).unwrap(), [8, 9]);
         assert_eq!(cursor.next(2).unwrap(), [10, 11]);
         cursor.next(1).unwrap_err();
+    }
+
+    #[test]
+    fn blocks_that_are_far_apart_are_fewer_at_a_time() {
+        let far = |n: u64| Ok(n * NODE_BLOCKS + 5..n * NODE_BLOCKS + 7);
+        let mut cursor = BlockCursor::new(Box::new((0..2000).map(far)));
+        let mut all = Vec::new();
+        loop {
+            let blocks = cursor.next(10_000).unwrap();
+            if blocks.is_empty() {
+                break;
+            }
+            assert!(blocks.len() <= 2 * NODES_MAX);
+            all.extend(blocks);
+        }
+        assert_eq!(all.len(), 4000);
+        assert!(all.windows(2).all(|pair| pair[0] < pair[1]));
+        let mut near = BlockCursor::new(Box::new(std::iter::once(Ok(3..100_000))));
+        assert_eq!(near.next(16_384).unwrap().len(), 16_384);
     }
 }

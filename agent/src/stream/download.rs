@@ -96,7 +96,7 @@ pub(crate) fn download(
             writer.clear(0, length)?;
         }
         total.add(writer.finish()?);
-        sync(job)?;
+        sync(job.target)?;
     }
     let passes: &[Pass] = if job.stale {
         &[Pass { data: true, holes: false }, Pass { data: false, holes: true }]
@@ -107,19 +107,23 @@ pub(crate) fn download(
         let only = only.as_mut().map(|only| &mut **only as &mut dyn BlockRuns);
         total.add(run(job, only, *pass, limits, progress, cancel)?);
     }
-    sync(job)?;
+    sync(job.target)?;
     if let Some(plain) = first_block {
         let mut writer = Writer::new(job, progress)?;
         writer.put(0, &plain)?;
         progress.add_done_bytes(plain.len() as u64);
         total.add(writer.finish()?);
-        sync(job)?;
+        sync(job.target)?;
     }
     Ok(total)
 }
 
-fn sync(job: &Download) -> Result<(), StreamError> {
-    job.target.direct().sync().map_err(|source| StreamError::Sync { source })
+/// Returns once all that was written to `target` is durable.
+///
+/// # Errors
+/// `Sync`.
+pub(crate) fn sync(target: &IoFile) -> Result<(), StreamError> {
+    target.direct().sync().map_err(|source| StreamError::Sync { source })
 }
 
 /// The first image block, unless it is a hole.

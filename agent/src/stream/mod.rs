@@ -34,7 +34,7 @@ mod writer;
 pub(crate) use blocks::{BlockRuns, Runs};
 pub(crate) use cancel::{Cancel, Canceled};
 pub(crate) use compare::Comparison;
-pub(crate) use download::{Download, download};
+pub(crate) use download::{Download, download, sync};
 pub(crate) use hole::is_hole;
 pub(crate) use limits::{DataPath, Limits, TooLittleMemory};
 pub(crate) use plan::{Part, Planned, planned_bytes};

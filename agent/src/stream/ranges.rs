@@ -80,14 +80,13 @@ pub(crate) fn difference(
     })
 }
 
-/// The ranges rounded out to image blocks of a source of `size_bytes`, and what touches joined. What
-/// lies beyond the source's end is left out.
+/// The ranges rounded out to units of `unit_bytes` (image blocks, say) of a source of `size_bytes`, and what
+/// touches joined. What lies beyond the source's end is left out.
 pub(crate) fn rounded(
     mut ranges: impl Iterator<Item = Item>,
     size_bytes: u64,
-    block_bytes: u32,
+    unit_bytes: u64,
 ) -> impl Iterator<Item = Item> {
-    let block_bytes = u64::from(block_bytes);
     let mut pending: Option<Range<u64>> = None;
     let mut failed = None;
     iter::from_fn(move || {
@@ -106,8 +105,8 @@ pub(crate) fn rounded(
                     continue;
                 }
             };
-            let start = range.start / block_bytes * block_bytes;
-            let end = range.end.div_ceil(block_bytes).saturating_mul(block_bytes).min(size_bytes);
+            let start = range.start / unit_bytes * unit_bytes;
+            let end = range.end.div_ceil(unit_bytes).saturating_mul(unit_bytes).min(size_bytes);
             match &mut pending {
                 _ if range.start >= end => {}
                 Some(pending) if start <= pending.end => pending.end = pending.end.max(end),
@@ -163,7 +162,7 @@ mod tests {
         assert!(fails(Box::new(union(lost(), some()))));
         assert!(fails(Box::new(union(some(), lost()))));
         assert!(fails(Box::new(difference(some(), lost()))));
-        let mut rounded = rounded(lost(), 1 << 20, BLOCK);
+        let mut rounded = rounded(lost(), 1 << 20, BLOCK.into());
         assert_eq!(rounded.next().unwrap().unwrap(), 0..4096);
         assert!(rounded.next().unwrap().is_err());
     }
@@ -187,7 +186,7 @@ mod tests {
         fn every_block_that_a_range_touches_is_in_the_rounded_set_and_no_other_is(
             ranges in some_ranges(300_000), size in 0_u64..300_000,
         ) {
-            let made = taken(rounded(items(&ranges), size, BLOCK));
+            let made = taken(rounded(items(&ranges), size, BLOCK.into()));
             prop_assert!(ascend(&made));
             prop_assert!(made.windows(2).all(|pair| pair[0].end < pair[1].start));
             for block in 0..size.div_ceil(u64::from(BLOCK)) {

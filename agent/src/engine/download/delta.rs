@@ -20,7 +20,7 @@ use crate::stream::{BlockRuns, Comparison, Limits, Runs, StreamError};
 pub(super) struct Delta {
     /// Numbers of image blocks; with the first one, unless there is none at all.
     blocks: ChunkList,
-    /// That differ, and of those beside them that are written along.
+    /// Of those of them that differ.
     differing_bytes: u64,
     /// Read of the target.
     read_bytes: u64,
@@ -72,18 +72,14 @@ impl Job<'_> {
         let limits = self.limits(block_bytes)?;
         let (mut blocks, compared) = self.differing(image, file, blocks, &limits)?;
         read_bytes += compared;
-        if let Some(chunk) = goal.unzeroed_chunk {
-            // Whatever lies in a chunk that is taken into use is written.
-            let runs = in_bytes(self.runs(&mut blocks)?, block_bytes);
-            let chunks = whole_chunks(runs, chunk.0);
-            let widened = in_blocks(rounded(chunks, file.size_bytes(), block_bytes), block_bytes);
-            blocks = self.collect(widened)?;
-        }
         let differing_bytes = self.bytes_in(&mut blocks, block_bytes, file.size_bytes())?;
         if blocks.chunks() > 0 {
-            let first = std::iter::once(Ok(0..1));
-            let runs = self.runs(&mut blocks)?;
-            blocks = self.collect(union(first, runs))?;
+            let first = union(std::iter::once(Ok(0..1)), self.runs(&mut blocks)?);
+            // Whatever lies in a chunk that is taken into use is written.
+            let chunk = goal.unzeroed_chunk.map_or(1, |chunk| chunk.0);
+            let unit = least_common_multiple(chunk, block_bytes.into());
+            let whole = rounded(in_bytes(first, block_bytes), file.size_bytes(), unit);
+            blocks = self.collect(in_blocks(whole, block_bytes))?;
         }
         Ok(Delta { blocks, differing_bytes, read_bytes, tier, reason })
     }
@@ -172,9 +168,26 @@ pub(super) fn in_blocks(
     ranges.map(move |range| range.map(|range| range.start / bytes..range.end.div_ceil(bytes)))
 }
 
-/// Ranges rounded out to chunks.
-fn whole_chunks(ranges: impl Iterator<Item = Item>, chunk: u64) -> impl Iterator<Item = Item> {
-    ranges.map(move |range| {
-        range.map(|range| range.start / chunk * chunk..range.end.div_ceil(chunk) * chunk)
-    })
+fn least_common_multiple(one: u64, other: u64) -> u64 {
+    let (mut divisor, mut rest) = (one, other);
+    while rest > 0 {
+        (divisor, rest) = (rest, divisor % rest);
+    }
+    (one / divisor).saturating_mul(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_is_whole_chunks_and_whole_blocks() {
+        const KIB: u64 = 1024;
+        let unit = |chunk, block| least_common_multiple(chunk * KIB, block * KIB) / KIB;
+        assert_eq!(unit(64, 256), 256);
+        assert_eq!(unit(1024, 256), 1024);
+        assert_eq!(unit(192, 256), 768);
+        assert_eq!(unit(320, 8192), 40_960);
+        assert_eq!(least_common_multiple(1, 65_536), 65_536);
+    }
 }

@@ -160,6 +160,9 @@ impl Job<'_> {
             RestoreMode::Full => Last::default(),
             RestoreMode::Delta => last(self.engine, self.repository, identity, &mut warnings)?,
         };
+        if let Some(pool) = pool.as_ref().filter(|_| !self.spec.dry_run) {
+            self.engine.give_way(&volume, pool, &mut warnings)?;
+        }
         let mut target = lvm.open_target(&volume)?;
         let watch = pool.map(|pool| {
             PoolWatch::start(lvm, &pool, self.engine.settings.pool_limits, &self.context.cancel)
@@ -286,26 +289,41 @@ impl Job<'_> {
             return Ok(report);
         }
         let is_there = goal.delta.as_ref().is_some_and(Delta::is_empty);
-        if let Some(ExistingVolume { volume, target, .. }) = &mut goal.volume {
-            if self.spec.undo && !is_there {
+        let is_marked = goal.volume.as_ref().is_some_and(|volume| volume.target.is_marked());
+        match &goal.volume {
+            Some(_) if self.spec.undo && is_marked => report.warnings.push(
+                "what was there is half restored already; no snapshot of that is kept".to_owned(),
+            ),
+            Some(ExistingVolume { volume, .. }) if self.spec.undo && !is_there => {
                 report.undo_snapshot = Some(self.keep_what_is_there(volume)?);
             }
-            // A mark that was left is taken over, so that it goes in the end.
-            if !is_there || target.is_marked() {
-                target.mark_unfinished(&self.context.id)?;
+            _ => {}
+        }
+        let written = if !is_there {
+            self.mark(&mut goal).and_then(|()| self.transfer(image, file, goal, &mut report))
+        } else if is_marked {
+            // What an earlier restore wrote may not be durable yet, and its mark goes in the end.
+            self.mark(&mut goal).and_then(|()| Ok(stream::sync(file)?))
+        } else {
+            Ok(())
+        };
+        written.map_err(|mut failure| {
+            if let Some(kept) = &report.undo_snapshot {
+                failure.message =
+                    format!("{}; what was there before is in {kept}", failure.message);
             }
-        }
-        if !is_there {
-            self.transfer(image, file, goal, &mut report).map_err(|mut failure| {
-                if let Some(kept) = &report.undo_snapshot {
-                    failure.message =
-                        format!("{}; what was there before is in {kept}", failure.message);
-                }
-                failure
-            })?;
-        }
+            failure
+        })?;
         report.seconds = self.started.elapsed().as_secs_f64();
         Ok(report)
+    }
+
+    /// Marks a volume that was there before as half restored.
+    fn mark(&self, goal: &mut Goal) -> Result<()> {
+        match &mut goal.volume {
+            Some(volume) => Ok(volume.target.mark_unfinished(&self.context.id)?),
+            None => Ok(()),
+        }
     }
 
     /// Runs the data path, and reads again what was written where that is a part only.

@@ -26,7 +26,7 @@ pub(crate) struct DownloadReport {
     pub(crate) tier: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
-    /// In image blocks that were, or would be, written or made holes; absent where nothing was compared.
+    /// In image blocks that were other than in the backup; absent where nothing was compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) differing_bytes: Option<u64>,
     /// `VG/LV` of the snapshot that has what the target held before.

@@ -4,13 +4,16 @@
 //! It is never relied on for what is read to be right. With it the next upload has less of the pool's
 //! metadata to read; without it the mappings' times say the same.
 
-use thinmover_lvm::{KeptBase, Lineage, LvmError, Nonce, Snapshot, ThinMap, Volume};
+use thinmover_lvm::{
+    KeptBase, Lineage, LvmError, Nonce, Pool, Refusal, Snapshot, ThinMap, Volume, check_pool,
+};
 
 use super::base::{Base, Last};
 use super::store::Stored;
 use super::tier::Reason;
 use super::{Upload, UploadReport};
 use crate::engine::last_backup::Note;
+use crate::engine::shared::Engine;
 use crate::failure::{Result, chain};
 
 impl Upload<'_> {
@@ -33,7 +36,7 @@ impl Upload<'_> {
             if note.filter(is_named).is_some() {
                 kept = Some(base);
             } else {
-                self.remove_base(&base, warnings);
+                self.engine.remove_base(&base, warnings);
             }
         }
         Ok(kept)
@@ -78,7 +81,7 @@ impl Upload<'_> {
         let is_noted = self.note(volume.uuid.as_str(), &report.id, Some(volume), note, warnings);
         if let Some(before) = before.filter(|_| is_noted) {
             self.context.progress.set_phase("removing the base before");
-            self.remove_base(before, warnings);
+            self.engine.remove_base(before, warnings);
         }
         (report, stays && is_noted)
     }
@@ -110,9 +113,32 @@ impl Upload<'_> {
         }
         Some(note)
     }
+}
+
+impl Engine {
+    /// Where `pool` is past its limits, removes the bases of `volume` that are kept in there: they hold on
+    /// to what the volume has overwritten since, and nothing but time is lost with them.
+    ///
+    /// # Errors
+    /// When LVM or the records cannot be read.
+    pub(in crate::engine) fn give_way(
+        &self,
+        volume: &Volume,
+        pool: &Pool,
+        warnings: &mut Vec<String>,
+    ) -> Result<()> {
+        let usage = self.lvm.pool_usage(pool)?;
+        let checked = check_pool(pool, &usage, &self.settings.pool_limits);
+        let Err(refusal @ Refusal::PoolPastLimit { .. }) = checked else { return Ok(()) };
+        for base in self.lvm.kept_bases(&volume.uuid)? {
+            warnings.push(format!("{refusal}; so {}, a base, makes room", base.alias()));
+            self.remove_base(&base, warnings);
+        }
+        Ok(())
+    }
 
     fn remove_base(&self, base: &KeptBase, warnings: &mut Vec<String>) {
-        match self.engine.lvm.delete_snapshot(base.uuid().as_str()) {
+        match self.lvm.delete_snapshot(base.uuid().as_str()) {
             Ok(()) | Err(LvmError::NotFound { .. }) => {}
             Err(error) => warnings.push(format!(
                 "{}, the base of an earlier backup, could not be removed ({}); the next job tries \

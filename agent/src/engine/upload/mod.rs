@@ -190,6 +190,7 @@ impl Upload<'_> {
         })?;
         let identity = volume.uuid.as_str();
         let last = last(self.engine, self.repository, identity, &mut warnings)?;
+        self.engine.give_way(&volume, &pool, &mut warnings)?;
         let kept = self.kept(&volume, &last, &mut warnings)?;
         let base = self.base(&volume, &last, &mut warnings)?;
         let limits = self.engine.settings.pool_limits;

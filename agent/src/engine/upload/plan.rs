@@ -162,7 +162,7 @@ impl ReadPlan {
     ) -> io::Result<Box<dyn Iterator<Item = Planned> + Send + '_>> {
         if self.since.is_none() {
             let runs = bytes(self.mapped.runs()?, self.chunk_bytes);
-            let mapped = rounded(runs, self.size_bytes, self.block_bytes);
+            let mapped = rounded(runs, self.size_bytes, self.block_bytes.into());
             return Ok(Box::new(mapped.map(|range| range.map(|range| (range, Part::Read)))));
         }
         let (dirty, mapped) = self.dirty_and_mapped()?.unzip();
@@ -198,9 +198,10 @@ impl ReadPlan {
             impl Iterator<Item = ranges::Item> + Send + '_,
         )>,
     > {
-        let (chunk, size, block) = (self.chunk_bytes, self.size_bytes, self.block_bytes);
+        let (chunk, size) = (self.chunk_bytes, self.size_bytes);
+        let block = u64::from(self.block_bytes);
         let Some(Since { written, gone, end }) = &mut self.since else { return Ok(None) };
-        let end = end.filter(|end| !end.is_multiple_of(u64::from(block)));
+        let end = end.filter(|end| !end.is_multiple_of(block));
         let end = end.map(|end| Ok(end - 1..end));
         let changed = union(bytes(written.runs()?, chunk), bytes(gone.runs()?, chunk));
         let dirty = rounded(union(changed, end.into_iter()), size, block);

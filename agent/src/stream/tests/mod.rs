@@ -203,7 +203,7 @@ fn what_the_plan_leaves_out_is_a_hole_and_is_not_read() {
         let source = open(&IoEngine::default(), world.file("source", &bytes));
         let whole = open(&IoEngine::default(), world.file("expected", &expected));
         let (progress, cancel) = (Progress::default(), Cancel::default());
-        let rounded = rounded(extents.clone().into_iter().map(Ok), size, BLOCK_BYTES);
+        let rounded = rounded(extents.clone().into_iter().map(Ok), size, BLOCK);
         let plan = Box::new(rounded.map(|range| range.map(|range| (range, Part::Read))));
         let input = Input { file: &source, plan, base: None };
         let session = world.begin();
