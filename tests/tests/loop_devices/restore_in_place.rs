@@ -224,8 +224,8 @@ fn kills() -> Result<(), Failed> {
         let written: Vec<_> =
             all_points(&log).into_iter().filter(|at| at.starts_with("target:write")).collect();
         let middle = [written[0].clone(), written[written.len() / 2].clone()];
-        // Every other point of an ordinary run.
-        let step = if rounds(1) > 1 { 1 } else { 2 };
+        // In an ordinary run some of the points.
+        let step = if rounds(1) > 1 { 1 } else { 3 };
         for point in points(&log).iter().step_by(step).chain(&middle) {
             // Something to do for each.
             host.job(0, &["restore", &second.id, name, "--mode", "delta", "--yes"]);
