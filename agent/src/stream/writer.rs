@@ -10,6 +10,10 @@ use super::{Progress, StreamError, is_hole};
 
 /// What is read at once to see whether it is zeroes already, in bytes.
 const PROBE_BYTES: usize = 1 << 20;
+/// Zeroes are written to so much at a time, in bytes, and only where it is not zeroes. No chunk of dm-thin
+/// begins or ends within it, so a chunk that is not there is not brought into use, which in a pool that
+/// does not zero would show old bytes in the rest of it.
+const PIECE_BYTES: u64 = 64 << 10;
 
 /// Writes to the target of one download and counts what it did.
 pub(super) struct Writer<'a> {
@@ -124,11 +128,18 @@ impl<'a> Writer<'a> {
             .read_now(buffer, length, at)
             .map_err(|source| StreamError::Read { offset: at, length, source })?;
         self.done.read_bytes += length as u64;
-        if !is_hole(&buffer[..length]) {
-            self.merge.put(at, length, |place| {
-                place.fill(0);
-                Ok(())
-            })?;
+        let mut done = 0;
+        while done < length {
+            let start = at + done as u64;
+            let whole = PIECE_BYTES - start % PIECE_BYTES;
+            let piece = usize::try_from(whole).map_or(length - done, |n| n.min(length - done));
+            if !is_hole(&buffer[done..done + piece]) {
+                self.merge.put(start, piece, |place| {
+                    place.fill(0);
+                    Ok(())
+                })?;
+            }
+            done += piece;
         }
         Ok(length)
     }
