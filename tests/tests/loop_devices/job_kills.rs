@@ -16,15 +16,20 @@ use crate::job::Host;
 const NEW_BYTES: u64 = 8 * MIB;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![
+    let mut trials = vec![
         Trial::test("a_killed_upload_leaves_nothing", upload).with_kind(KILLS),
-        Trial::test("an_upload_killed_around_its_base_leaves_a_sound_one_or_none", based)
-            .with_kind(KILLS),
         Trial::test("a_killed_download_to_a_new_volume_leaves_all_of_it_or_nothing", new_volume)
             .with_kind(KILLS),
-        Trial::test("a_killed_download_leaves_no_activation", activation).with_kind(KILLS),
         Trial::test("an_upload_killed_at_random_leaves_nothing", random),
-    ]
+    ];
+    if rounds(1) > 1 {
+        trials.extend([
+            Trial::test("an_upload_killed_around_its_base_leaves_a_sound_one_or_none", based)
+                .with_kind(KILLS),
+            Trial::test("a_killed_download_leaves_no_activation", activation).with_kind(KILLS),
+        ]);
+    }
+    trials
 }
 
 fn upload() -> Result<(), Failed> {

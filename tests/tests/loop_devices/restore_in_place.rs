@@ -225,7 +225,7 @@ fn kills() -> Result<(), Failed> {
             all_points(&log).into_iter().filter(|at| at.starts_with("target:write")).collect();
         let middle = [written[0].clone(), written[written.len() / 2].clone()];
         // In an ordinary run some of the points.
-        let step = if rounds(1) > 1 { 1 } else { 3 };
+        let step = if rounds(1) > 1 { 1 } else { 2 };
         for point in points(&log).iter().step_by(step).chain(&middle) {
             // Something to do for each.
             host.job(0, &["restore", &second.id, name, "--mode", "delta", "--yes"]);
@@ -248,6 +248,7 @@ fn kills() -> Result<(), Failed> {
             assert_eq!(host.thinmover.records(), [""; 0], "{mode}, killed at {point}");
         }
     }
-    assert!(marked >= 4, "{marked} marks");
+    // While something is written.
+    assert!(marked >= 2 * modes.len(), "{marked} marks");
     Ok(())
 }
