@@ -17,12 +17,12 @@ const GIB: u64 = 1024 * MIB;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let trial = |name: &str, shape: Shape| Trial::test(name, move || shape.holds());
-    let mut trials = vec![
-        trial("chunks_that_are_no_power_of_two_are_backed_up_and_restored", UNEVEN),
-        Trial::test("chunks_of_a_gibibyte_are_backed_up_and_restored", largest),
-    ];
+    let mut trials =
+        vec![trial("chunks_that_are_no_power_of_two_are_backed_up_and_restored", UNEVEN)];
     if rounds(1) > 1 {
         trials.extend([
+            // The kernel zeroes a whole one for the first sector that is written.
+            Trial::test("chunks_of_a_gibibyte_are_backed_up_and_restored", largest),
             trial("chunks_larger_than_blocks_are_backed_up_and_restored", LARGE),
             trial("chunks_across_the_borders_of_large_blocks_are_backed_up_and_restored", WITHIN),
             trial("chunks_across_the_borders_of_small_blocks_are_backed_up_and_restored", ACROSS),
