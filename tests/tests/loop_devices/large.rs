@@ -13,6 +13,9 @@ const CHUNK: u64 = MIB;
 /// The 16 blocks that are read again in any case.
 const SPOT_CHECK: u64 = 16 * 256 * 1024;
 
+/// What udev and LVM look at on the way.
+const PROBES: u64 = 4 * MIB;
+
 pub(crate) fn trials() -> Vec<Trial> {
     vec![Trial::test("of_a_large_volume_only_what_changed_is_read", little_changed)]
 }
@@ -51,7 +54,7 @@ fn little_changed() -> Result<(), Failed> {
         eprintln!("{counted} bytes were read from the pool: {report}");
         assert_eq!(report["tier"], tier, "{report}");
         assert!(report["readBytes"].as_u64().unwrap() <= at_most, "{report}");
-        assert!(counted <= at_most, "{counted} bytes were read from the pool: {report}");
+        assert!(counted <= at_most + PROBES, "{counted} bytes were read from the pool: {report}");
     };
     back_up("allocated", chunks * CHUNK);
     back_up("changed", SPOT_CHECK);

@@ -95,14 +95,16 @@ impl Model {
 
     /// Something happens.
     fn happen(&mut self) {
-        match self.random.u32(0..21) {
+        // Restores take long: they are for the long run.
+        let kinds = if rounds(1) > 1 { 21 } else { 20 };
+        match self.random.u32(0..kinds) {
             0..9 => self.write(),
             9..13 => self.discard(),
             13..15 => self.snapshot(),
             15..17 => self.delete_snapshot(),
             17 => self.resize(),
             18 => self.killed_backup(),
-            19 => self.restore(),
+            20 => self.restore(),
             _ => self.merge(),
         }
     }
