@@ -20,7 +20,8 @@ use crate::views::{Backup, Backups, RepositoryStatus};
 const PAGE: u64 = 500;
 
 /// Configured repositories that were opened, since deriving a key from a passphrase is meant to
-/// take long. The map is never held meanwhile: a store that hangs keeps nobody from the others.
+/// take long. The map is not held meanwhile: a store that hangs keeps back the requests for it, each of
+/// which holds one of the server's blocking threads.
 #[derive(Default)]
 pub(super) struct Repositories(Mutex<HashMap<String, Arc<Slot>>>);
 

@@ -48,8 +48,8 @@ impl LastBackup {
         Self { version: VERSION, repository, backup, note }
     }
 
-    /// What is remembered of the volume with this identity; nothing when it cannot be read, since
-    /// no decision but a warning hangs on it.
+    /// What is remembered of the volume with this identity; nothing when it cannot be read: then the
+    /// next backup has no base, and one that is kept in the pool goes.
     pub(super) fn read(state_dir: &Path, volume: &str) -> Option<Self> {
         Self::read_file(&path(state_dir, volume))
     }
