@@ -86,7 +86,7 @@ pub(super) fn command(
     // Ended by the kernel with the thread that booted it, so that a killed test leaves no guest.
     let mut qemu = Command::new("setpriv");
     qemu.args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"]);
-    qemu.args(["-machine", "q35", "-smp", "2", "-nodefaults", "-display", "none", "-no-reboot"]);
+    qemu.args(["-machine", "q35", "-nodefaults", "-display", "none", "-no-reboot"]);
     qemu.args(accelerator.arguments());
     qemu.arg("-m").arg(format!("{}k", machine.memory_bytes / 1024));
     qemu.arg("-serial").arg(path_argument("file:", &run.join("console"), ""));
