@@ -30,8 +30,7 @@ impl Lvm {
     /// # Errors
     /// [`LvmError::NotFound`] when it is gone, and what fails.
     pub fn set_base(&self, volume: &Volume, nonce: &Nonce) -> Result<(), LvmError> {
-        let now = self.reread(&volume.vg, &volume.uuid)?.ok_or_else(|| LvmError::gone(volume))?;
-        tags::replace(self, &now, PREFIX, Some(&Tag::new(format!("{PREFIX}{nonce}"))?))
+        tags::replace(self, volume, PREFIX, Some(&Tag::new(format!("{PREFIX}{nonce}"))?))
     }
 }
 

@@ -9,7 +9,8 @@ use super::kept::KeptBase;
 use crate::chunk_list::{ChunkList, ChunkListWriter};
 use crate::device;
 use crate::dm_thin::{
-    BlockSource, Device, DeviceId, Mapping, PoolTime, Superblock, ThinBlock, ThinMetadata,
+    BlockSource, Device, DeviceId, Mapping, MetadataError, PoolTime, Superblock, ThinBlock,
+    ThinMetadata,
 };
 use crate::error::LvmError;
 use crate::guard::Refusal;
@@ -112,23 +113,22 @@ impl Snapshot {
         go_on: &dyn Fn() -> bool,
     ) -> Result<ThinMap, MapUnknown> {
         self.activate()?;
-        let (lvm, volume) = (self.lvm.clone(), &self.volume);
+        let (lvm, volume, origin) = (self.lvm.clone(), &self.volume, &self.origin);
         let (pool, id) = thin_device(&lvm, volume)?;
-        let origin = self.origin_now()?;
         let extents = metadata_extents(&lvm, &volume.vg_uuid, &pool.pool.name)?;
         let (size, pool_uuid) = (volume.size, pool.pool.uuid.clone());
         let (map, device) = MetadataSnapshot::take(&lvm, pool, go_on)?.read(|metadata| {
             let snapshot = metadata.device(id)?;
             let superblock = metadata.superblock().clone();
-            let place = match origin {
-                None => None,
-                Some((origin, id)) => {
-                    let device = metadata.device(id)?;
-                    let place =
-                        PlaceInPool::new(&origin, &pool_uuid, extents, &superblock, &device);
-                    Some((place, device))
-                }
+            let device = origin.thin_id.map(|id| metadata.device(id)).transpose();
+            // It may be gone since the snapshot was made.
+            let device = match device {
+                Err(MetadataError::NoDevice(_)) => None,
+                device => device?,
             };
+            let place = device.map(|device| {
+                (PlaceInPool::new(origin, &pool_uuid, extents, &superblock, &device), device)
+            });
             let since = base.map(|base| since(base, place.as_ref(), &superblock, &snapshot, size));
             let lineage = place.map(|(place, _)| Lineage {
                 place,
@@ -141,13 +141,6 @@ impl Snapshot {
         })??;
         self.device = Some(device);
         Ok(map)
-    }
-
-    /// The volume that this is a snapshot of, as it is now, and the number of its device.
-    fn origin_now(&self) -> Result<Option<(Volume, DeviceId)>, LvmError> {
-        let Some(origin) = &self.volume.origin_uuid else { return Ok(None) };
-        let origin = self.lvm.reread(&self.volume.vg, origin)?;
-        Ok(origin.and_then(|origin| origin.thin_id.map(|id| (origin, id))))
     }
 }
 

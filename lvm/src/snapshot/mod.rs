@@ -53,12 +53,14 @@ pub enum Purpose {
 
 /// A snapshot in the hands of the process that made it.
 ///
-/// Dropping a job's snapshot removes it, unless it was [kept](Snapshot::keep), as well as that can be done; what fails then, or does not
-/// happen because the process dies, is done by recovery.
+/// Dropping a job's snapshot removes it, unless it was [kept](Snapshot::keep), as well as that can be
+/// done; what fails then, or does not happen because the process dies, is done by recovery.
 #[derive(Debug)]
 pub struct Snapshot {
     lvm: Lvm,
     volume: Volume,
+    /// What it is a snapshot of, as that was right after it was made.
+    origin: Volume,
     created_in: Duration,
     /// As it was when it was mapped.
     device: Option<Device>,
@@ -125,21 +127,20 @@ fn create(lvm: &Lvm, mut record: HeldRecord, body: SnapshotBody) -> Result<Snaps
         record.remove()?;
         return Err(failure(result, &body));
     }
-    let found = lvm
-        .volumes_of(&body.vg.name)?
-        .into_iter()
-        .find(|volume| volume.tags.iter().any(|has| has == tag.as_str()));
-    let Some(volume) = found else {
+    let mut volumes = lvm.volumes_of(&body.vg.name)?;
+    let tagged = |volume: &Volume| volume.tags.iter().any(|has| has == tag.as_str());
+    let Some(volume) = volumes.iter().position(tagged).map(|at| volumes.swap_remove(at)) else {
         record.remove()?;
         return Err(failure(result, &body));
     };
     let right = volume.origin_uuid.as_ref() == Some(&body.origin.uuid) && volume.read_only;
+    let origin = volumes.into_iter().find(|volume| right && volume.uuid == body.origin.uuid);
     let body =
         SnapshotBody { uuid: Some(volume.uuid.clone()), phase: SnapshotPhase::Complete, ..body };
-    if right && result.is_ok() {
+    if let (Some(origin), Ok(())) = (origin, &result) {
         record.update(Body::Snapshot(body))?;
         let (lvm, record) = (lvm.clone(), Some(record));
-        return Ok(Snapshot { lvm, volume, created_in, device: None, record });
+        return Ok(Snapshot { lvm, volume, origin, created_in, device: None, record });
     }
     // It exists, and yet LVM reports a failure or it is not what was asked for.
     activation::remove(lvm, &volume.vg, &volume.uuid, &tag)?;
