@@ -13,7 +13,7 @@ use thinmover_tests::fixtures::{Finished, MIB, ThinPool, Thinmover, Volume, lvm,
 
 use crate::job::id;
 
-const ROUNDS: u32 = 25;
+const ROUNDS: u32 = 30;
 const CHUNK: u64 = 64 * 1024;
 const SIZES: [u64; 3] = [16 * MIB, 24 * MIB, 40 * MIB];
 

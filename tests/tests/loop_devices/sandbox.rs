@@ -1,4 +1,5 @@
-//! The installed units, and what their sandbox lets the agent do and keeps from it.
+//! What is installed: the program's size, the units, and what their sandbox lets the agent do and keeps
+//! from it.
 //!
 //! Commands run in a unit with every property of an installed one but its program. On a host without
 //! the units there is nothing to try: these trials are ignored then.
@@ -18,6 +19,9 @@ use thinmover_tests::loop_devices::is_guest;
 use crate::job::{Host, assert_equal, end, id, signal};
 use crate::service::{Service, can_run};
 
+const PROGRAM: &str = "/usr/bin/thinmover";
+/// An edge host's image is downloaded over thin lines.
+const LARGEST_PROGRAM: u64 = 20 * MIB;
 const SERVICE: &str = "/usr/lib/systemd/system/thinmover.service";
 const RECOVER: &str = "/usr/lib/systemd/system/thinmover-recover.service";
 const UNITS: [&str; 3] = ["thinmover.service", "thinmover.socket", "thinmover-recover.service"];
@@ -29,6 +33,7 @@ const MOST_EXPOSED: [(&str, &str); 2] =
 pub(crate) fn trials() -> Vec<Trial> {
     let ignored = !is_guest() && !Path::new(SERVICE).exists();
     [
+        Trial::test("the_installed_program_is_small", size),
         Trial::test("the_installed_units_verify_and_the_service_is_sandboxed", units),
         Trial::test("jobs_do_all_their_work_in_the_services_sandbox", jobs),
         Trial::test("lvm_has_nothing_to_complain_of_in_the_services_sandbox", lvm_commands),
@@ -40,6 +45,12 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
     .map(|trial| if ignored { trial.with_ignored_flag(true) } else { trial })
     .into()
+}
+
+fn size() -> Result<(), Failed> {
+    let bytes = fs::metadata(PROGRAM)?.len();
+    assert!(bytes <= LARGEST_PROGRAM, "{PROGRAM} has {bytes} bytes");
+    Ok(())
 }
 
 fn units() -> Result<(), Failed> {
