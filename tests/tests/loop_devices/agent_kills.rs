@@ -68,7 +68,7 @@ fn random() -> Result<(), Failed> {
     let begun = Instant::now();
     service.json(0, &["backup", "create", &host.data.name]);
     let takes = begun.elapsed();
-    let count = rounds(2);
+    let count = rounds(10);
     for round in 1..=count {
         host.write_file("file", MIB);
         let submitted = service.json(0, &["backup", "create", &host.data.name, "--detach"]);

@@ -62,7 +62,7 @@ fn unmount() -> Result<(), Failed> {
 /// Crash points stand between LVM's commands. Killed during one, it goes on without us, and recovery
 /// must wait for it.
 fn at_any_time() -> Result<(), Failed> {
-    let count = rounds(4);
+    let count = rounds(6);
     let host = Host::new();
     let (create, delete) = (
         ["snapshot", "create", &host.origin, "--name", "kept"],

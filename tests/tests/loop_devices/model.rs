@@ -196,6 +196,11 @@ impl Model {
 
     fn merge(&mut self) {
         let Some(name) = self.snapshots.pop() else { return };
+        // An earlier merge took the origin, and these with it are snapshots of nothing.
+        if lvm(&format!("lvs --noheadings -o origin {name}")).trim().is_empty() {
+            self.snapshots.push(name);
+            return;
+        }
         lvm(&format!("lvchange --quiet -an {}", self.volume.name));
         lvm(&format!("lvconvert --quiet --merge {name}"));
         lvm(&format!("lvchange --quiet -ay {}", self.volume.name));
