@@ -20,6 +20,7 @@ mod jobs;
 mod journal;
 mod passphrase;
 mod repositories;
+mod retention;
 mod sandbox;
 mod snapshots;
 mod stream;

@@ -16,13 +16,13 @@ use crate::fixture::{Fixture, Ran, noise};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A fixture whose repository is the default of an agent that runs. Killed when dropped.
-struct Agent {
-    fixture: Fixture,
+pub(crate) struct Agent {
+    pub(crate) fixture: Fixture,
     process: Child,
 }
 
 impl Agent {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with("")
     }
 
@@ -55,7 +55,7 @@ impl Agent {
         wait_until("the agent answers", || self.ask(&["status"]).code != 1);
     }
 
-    fn ask(&self, words: &[&str]) -> Ran {
+    pub(crate) fn ask(&self, words: &[&str]) -> Ran {
         self.fixture.run(&[words, &["--json"]].concat())
     }
 

@@ -34,7 +34,7 @@ fn flip(at: impl Fn(usize) -> usize) -> impl Fn(&Path) {
     }
 }
 
-fn cut_short(object: &Path) {
+pub(crate) fn cut_short(object: &Path) {
     let bytes = fs::read(object).unwrap();
     replace(object, &bytes[..bytes.len() / 2]);
 }

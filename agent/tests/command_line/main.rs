@@ -6,6 +6,7 @@ mod agent;
 mod damage;
 mod fixture;
 mod memory;
+mod pruning;
 mod refusals;
 mod repositories;
 mod restoring;

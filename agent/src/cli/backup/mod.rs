@@ -3,6 +3,7 @@
 mod create;
 mod delete;
 mod list;
+mod prune;
 mod show;
 mod verify;
 
@@ -20,6 +21,8 @@ pub(super) enum Command {
     Show(show::Args),
     /// Deletes a backup; its space is given back by maintenance
     Delete(delete::Args),
+    /// Deletes the backups that no rule keeps, and those whose ttl is over
+    Prune(prune::Args),
     /// Reads all of a backup and checks every byte
     Verify(verify::Args),
 }
@@ -30,6 +33,7 @@ pub(super) fn run(command: &Command, invocation: &Invocation) -> Result<Done> {
         Command::List(args) => list::run(args, invocation),
         Command::Show(args) => show::run(args, invocation),
         Command::Delete(args) => delete::run(args, invocation),
+        Command::Prune(args) => prune::run(args, invocation),
         Command::Verify(args) => verify::run(args, invocation),
     }
 }
