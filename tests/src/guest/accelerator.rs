@@ -51,7 +51,7 @@ impl Accelerator {
     /// qemu's arguments.
     ///
     /// An emulated machine has one processor: two have to agree on every atomic instruction, which
-    /// takes a quarter of the time away where two guests share two of the host's. And it is an old
+    /// takes a fifth of the time away where two guests share two of the host's. And it is an old
     /// one, which still runs what is built for x86-64-v2: each feature that the kernel or the C
     /// library then leaves alone (SMAP, protection keys, fifth-level page tables, AVX) is one that
     /// need not be emulated. AES and the random numbers are added, for they are slower without.
