@@ -14,13 +14,14 @@ use crate::job::Host;
 use crate::service::{STATE, Service, can_run, wait_for_journal, wait_until};
 
 /// Where the agent kills itself: a point on each stretch of the road.
-const POINTS: [&str; 10] = [
+const POINTS: [&str; 11] = [
     "file:replace:before",
     "file:replace:after",
     "record:write:before",
     "record:write:after",
     "lvm:lvcreate:before",
     "lvm:lvcreate:after",
+    "dm:reserve_metadata_snap:after",
     "store:put:outcome:before",
     "store:put:outcome:after",
     "lvm:lvremove:before",
@@ -53,6 +54,8 @@ fn named() -> Result<(), Failed> {
             assert_eq!(ended["reason"], "interrupted", "{point}: {ended}");
         }
         wait_until("systemd has started it again", || service.property("NRestarts") == "1");
+        let is_left = release_unrecorded(&service);
+        assert_eq!(is_left, point == "dm:reserve_metadata_snap:after", "{point}");
         service.assert_clean(&before, point);
     }
     service.verify_all();
@@ -76,11 +79,21 @@ fn random() -> Result<(), Failed> {
         run("systemctl", &["kill", "--kill-whom=main", "-s", "KILL", "thinmover.service"]);
         let ended = service.end_of(submitted[0]["job"].as_str().unwrap());
         assert!(ended["phase"] == "Failed" || ended["phase"] == "Completed", "{round}: {ended}");
-        host.pool.release_unrecorded(Path::new(STATE));
+        release_unrecorded(&service);
         service.assert_clean(&before, &format!("round {round} of {count}"));
     }
     service.verify_all();
     Ok(())
+}
+
+/// Lets go, as the operator would, of a metadata snapshot that recovery could not tell to be ours, and
+/// has the agent look again. Returns whether there was one.
+fn release_unrecorded(service: &Service) -> bool {
+    let is_left = service.host.pool.release_unrecorded(Path::new(STATE));
+    if is_left {
+        run("systemctl", &["restart", "thinmover.service"]);
+    }
+    is_left
 }
 
 /// The API goes on, and so must not feed the watchdog by itself. The job hangs as well, with its
