@@ -17,14 +17,13 @@ pub(crate) struct Policy {
     /// Of the newest.
     pub(crate) last: u32,
     /// Of how many of the latest periods that have any the newest one.
-    pub(crate) periods: [(Period, u32); 5],
+    pub(crate) periods: Vec<(Period, u32)>,
     /// All that are not older.
     pub(crate) within: Option<Span>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Period {
-    #[default]
     Hour,
     Day,
     Week,
@@ -105,7 +104,7 @@ impl Policy {
         for verdict in verdicts.iter_mut().take(last) {
             verdict.reasons.push("last".to_owned());
         }
-        for (period, count) in self.periods {
+        for &(period, count) in &self.periods {
             let (mut left, mut before) = (count, None);
             for verdict in verdicts.iter_mut() {
                 let name = period.of(verdict.backup.created_at);

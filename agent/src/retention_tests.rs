@@ -40,9 +40,7 @@ fn kept(policy: &Policy, times: &[&str]) -> Vec<(String, String)> {
 }
 
 fn of(period: Period, count: u32) -> Policy {
-    let mut periods = [(Period::Hour, 0); 5];
-    periods[0] = (period, count);
-    Policy { periods, ..Policy::default() }
+    Policy { periods: vec![(period, count)], ..Policy::default() }
 }
 
 #[test]

@@ -2,27 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use crate::cli::invocation::{Invocation, RepositoryArgs};
+use super::Selection;
+use crate::cli::invocation::Invocation;
 use crate::cli::output::{Done, Report, size, table, time};
-use crate::cli::place::place;
 use crate::failure::Result;
 use crate::views::Backups;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
     #[command(flatten)]
-    repository: RepositoryArgs,
-    /// Only backups of this volume (VG/LV, path or LV UUID)
-    #[arg(long, value_name = "NAME", value_parser = place)]
-    source: Option<String>,
-    /// Only backups of this host (name or id)
-    #[arg(long, value_name = "HOST")]
-    host: Option<String>,
+    selection: Selection,
 }
 
 pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
-    let catalog = invocation.catalog(&args.repository)?;
-    let backups = catalog.backups(args.host.as_deref(), args.source.as_deref())?;
+    let (_, backups) = args.selection.read(invocation)?;
     let warnings: Vec<_> = backups
         .damaged
         .iter()

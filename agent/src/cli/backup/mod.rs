@@ -7,9 +7,34 @@ mod prune;
 mod show;
 mod verify;
 
-use super::invocation::Invocation;
+use super::catalog::Catalog;
+use super::invocation::{Invocation, RepositoryArgs};
 use super::output::Done;
+use super::place::place;
 use crate::failure::Result;
+use crate::views::Backups;
+
+/// Which backups of which repository.
+#[derive(Debug, clap::Args)]
+struct Selection {
+    #[command(flatten)]
+    repository: RepositoryArgs,
+    /// Only backups of this volume (VG/LV, path or LV UUID)
+    #[arg(long, value_name = "NAME", value_parser = place)]
+    source: Option<String>,
+    /// Only backups of this host (name or id)
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+}
+
+impl Selection {
+    /// The repository's list, and these of it.
+    fn read(&self, invocation: &Invocation) -> Result<(Catalog, Backups)> {
+        let catalog = invocation.catalog(&self.repository)?;
+        let backups = catalog.backups(self.host.as_deref(), self.source.as_deref())?;
+        Ok((catalog, backups))
+    }
+}
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -19,7 +44,7 @@ pub(super) enum Command {
     List(list::Args),
     /// Shows all about one backup
     Show(show::Args),
-    /// Deletes a backup; its space is given back by maintenance
+    /// Deletes a backup; the space it took is not given back yet
     Delete(delete::Args),
     /// Deletes the backups that no rule keeps, and those whose ttl is over
     Prune(prune::Args),

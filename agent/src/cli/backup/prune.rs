@@ -3,24 +3,18 @@
 use jiff::{Span, Timestamp};
 use serde::Serialize;
 
+use super::Selection;
 use crate::cli::catalog::Catalog;
 use crate::cli::confirm::confirm;
-use crate::cli::invocation::{Invocation, RepositoryArgs};
+use crate::cli::invocation::Invocation;
 use crate::cli::output::{Done, Report, table, time};
-use crate::cli::place::place;
 use crate::failure::{Code, Failure, Result};
 use crate::retention::{Period, Policy, Verdict};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
     #[command(flatten)]
-    repository: RepositoryArgs,
-    /// Only backups of this volume (VG/LV, path or LV UUID)
-    #[arg(long, value_name = "NAME", value_parser = place)]
-    source: Option<String>,
-    /// Only backups of this host (name or id)
-    #[arg(long, value_name = "HOST")]
-    host: Option<String>,
+    selection: Selection,
     #[command(flatten)]
     keep: Keep,
     /// Do not ask
@@ -72,7 +66,7 @@ impl Keep {
         let count = |given: Option<u32>| given.unwrap_or(0);
         Policy {
             last: count(self.keep_last),
-            periods: [
+            periods: vec![
                 (Period::Hour, count(self.keep_hourly)),
                 (Period::Day, count(self.keep_daily)),
                 (Period::Week, count(self.keep_weekly)),
@@ -113,8 +107,7 @@ impl From<Verdict> for Judged {
 }
 
 pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
-    let catalog = invocation.catalog(&args.repository)?;
-    let listed = catalog.backups(args.host.as_deref(), args.source.as_deref())?;
+    let (catalog, listed) = args.selection.read(invocation)?;
     let warnings: Vec<_> = listed
         .damaged
         .iter()
