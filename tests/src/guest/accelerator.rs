@@ -15,6 +15,9 @@ use super::image::Image;
 /// With KVM the kernel gives up for want of a root disk within two seconds.
 const TRIAL_LIMIT: Duration = Duration::from_secs(10);
 
+/// An old processor, which still runs what is built for x86-64-v2: each feature that the kernel or the C
+/// library then leaves alone (SMAP, protection keys, fifth-level page tables, AVX) is one that need not
+/// be emulated. AES and random numbers are added: without these instructions they are slower.
 const EMULATED: &str = "Nehalem,cx16=off,+aes,+pclmulqdq,+rdrand";
 
 /// How the guest's processor is made.
@@ -51,10 +54,7 @@ impl Accelerator {
     /// qemu's arguments.
     ///
     /// An emulated machine has one processor: two have to agree on every atomic instruction, which
-    /// takes a fifth of the time away where two guests share two of the host's. And it is an old
-    /// one, which still runs what is built for x86-64-v2: each feature that the kernel or the C
-    /// library then leaves alone (SMAP, protection keys, fifth-level page tables, AVX) is one that
-    /// need not be emulated. AES and the random numbers are added, for they are slower without.
+    /// takes a fifth of the time away where two guests share two of the host's.
     pub(super) fn arguments(self) -> [&'static str; 6] {
         match self {
             Self::Kvm => ["-accel", "kvm", "-cpu", "host", "-smp", "2"],

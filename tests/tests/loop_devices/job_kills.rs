@@ -155,7 +155,7 @@ fn random() -> Result<(), Failed> {
     let begun = Instant::now();
     host.back_up();
     let takes = begun.elapsed();
-    for round in 0..rounds(5) {
+    for round in 0..rounds(6) {
         host.write_file("file", MIB);
         let mut job = host.spawn(&["backup", "create", &host.data.name, "--json"]);
         std::thread::sleep(at_random(takes));
