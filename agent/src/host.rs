@@ -59,7 +59,7 @@ fn make(state_dir: &Path, path: &Path) -> std::io::Result<Uuid> {
         .map_err(|error| std::io::Error::new(ErrorKind::InvalidData, error))
 }
 
-fn name() -> String {
+pub(crate) fn name() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
 }

@@ -1,12 +1,14 @@
 //! From what a user or a caller names to an open repository.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use thinmover_io::IoEngine;
-use thinmover_repository::{Passphrase, Repository, open_store};
+use thinmover_repository::{Passphrase, Repository, Store, open_store};
 
 use crate::config::Settings;
 use crate::failure::{Code, Failure, Result};
+use crate::host;
 use crate::passphrase;
 
 /// Where a repository is.
@@ -64,5 +66,13 @@ pub(crate) fn open(
             )
         })?,
     };
-    Ok(Repository::open(open_store(location.url, io)?, &passphrase)?)
+    unlock(open_store(location.url, io)?, &passphrase)
+}
+
+/// Opens a repository as this host.
+///
+/// # Errors
+/// What the repository reports.
+pub(crate) fn unlock(store: Arc<dyn Store>, passphrase: &Passphrase) -> Result<Repository> {
+    Ok(Repository::open(store, passphrase)?.with_client(&host::name()))
 }

@@ -97,6 +97,27 @@ pub enum Error {
         cause: Box<Error>,
     },
 
+    /// What a listed backup reaches is not known in full, so nothing can be said to be garbage.
+    #[error(
+        "nothing can be collected: {backup} cannot be read to its end ({cause}); once it is \
+         repaired or deleted, collection can go on"
+    )]
+    CollectionBlocked {
+        /// The backup's id, or the index object.
+        backup: String,
+        /// What is wrong with it.
+        cause: Box<Error>,
+    },
+
+    /// The folder for what does not fit in memory cannot be used.
+    #[error("cannot use {} for what does not fit in memory: {source}", folder.display())]
+    Scratch {
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+
     /// No live backup has this id.
     #[error("no backup has the id {id}")]
     BackupNotFound {
@@ -118,13 +139,6 @@ pub enum Error {
     Fenced {
         /// The session's id.
         session: String,
-    },
-
-    /// The repository has been maintained by a version that knows collection.
-    #[error("{key} belongs to collection, which this build does not know: it must not write here")]
-    CollectionInProgress {
-        /// The key that was found.
-        key: String,
     },
 
     /// A step of the upload failed, which makes a commit impossible: every worker is told the same.
@@ -186,7 +200,7 @@ impl Error {
         }
     }
 
-    /// Whether a create that failed so has certainly created nothing.
+    /// Whether a create that failed so has certainly created nothing, now or later.
     pub(crate) fn is_definite(&self) -> bool {
         use StoreErrorKind::{InvalidKey, NoSpace, NotFound, PermissionDenied};
         matches!(
@@ -196,6 +210,15 @@ impl Error {
                 ..
             })
         )
+    }
+
+    /// Whether a request to the store may still have an effect.
+    pub(crate) fn leaves_doubt(&self) -> bool {
+        match self {
+            Self::UploadFailed { cause } => cause.leaves_doubt(),
+            Self::Store(_) => !self.is_definite(),
+            _ => false,
+        }
     }
 }
 

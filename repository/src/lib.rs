@@ -56,22 +56,27 @@
 //! ```
 
 pub mod benchmark;
+mod collect;
 mod config;
 mod container;
 mod crypto;
 mod error;
 mod id;
 mod image;
+mod index;
 mod listing;
 mod manifest;
 mod mapped;
 mod names;
 mod repository;
 mod restore;
+mod sealed;
+mod session;
 pub mod store;
 mod upload;
 mod verify;
 
+pub use collect::{Collected, CollectionEnd, MaintainOptions, MaintainProgress, MaintainReport};
 pub use config::{Descriptor, FORMAT_VERSION};
 pub use crypto::{Encryption, Passphrase, PassphraseCost};
 pub use error::{Error, Result};

@@ -11,10 +11,10 @@ pub(crate) const SLOTS: &str = "slot/";
 pub(crate) const DOMAINS: &str = "domain/";
 
 macro_rules! hex_name {
-    ($(#[$meta:meta])* $name:ident, $bytes:literal) => {
+    ($(#[$meta:meta])* $vis:vis $name:ident, $bytes:literal) => {
         $(#[$meta])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(pub(crate) [u8; $bytes]);
+        $vis struct $name(pub(crate) [u8; $bytes]);
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,23 +40,34 @@ macro_rules! hex_name {
 
 hex_name!(
     /// What deduplicates together, as the store sees it: a keyed hash of the domain's name.
-    DomainId,
+    pub DomainId,
     16
 );
 hex_name!(
     /// A volume, as the store sees it: a keyed hash of its identity.
-    VolumeId,
+    pub VolumeId,
     16
 );
 hex_name!(
     /// An upload, and the backup it makes. Random.
-    SessionId,
+    pub SessionId,
     16
 );
 hex_name!(
-    /// A pack or an index object: its session's id, then 16 random bytes.
-    ContainerId,
+    /// A pack or an index object: its session's id, then 16 random bytes. Of a compacted index its
+    /// collector's id and 16 random bytes.
+    pub ContainerId,
     32
+);
+hex_name!(
+    /// One run of collection. Random.
+    pub(crate) CollectorId,
+    16
+);
+hex_name!(
+    /// One reading of a backup. Random.
+    pub(crate) ReaderId,
+    16
 );
 
 impl SessionId {
@@ -65,12 +76,46 @@ impl SessionId {
     }
 }
 
+impl CollectorId {
+    pub(crate) fn random() -> Result<Self> {
+        random().map(Self)
+    }
+}
+
+impl ReaderId {
+    pub(crate) fn random() -> Result<Self> {
+        random().map(Self)
+    }
+}
+
 impl ContainerId {
     pub(crate) fn random(session: SessionId) -> Result<Self> {
+        Self::below(session.0)
+    }
+
+    pub(crate) fn compacted(collector: CollectorId) -> Result<Self> {
+        Self::below(collector.0)
+    }
+
+    fn below(maker: [u8; 16]) -> Result<Self> {
         let mut id = [0; 32];
-        id[..16].copy_from_slice(&session.0);
+        id[..16].copy_from_slice(&maker);
         id[16..].copy_from_slice(&random::<16>()?);
         Ok(Self(id))
+    }
+
+    /// The session that made it.
+    pub(crate) fn session(&self) -> SessionId {
+        SessionId(self.maker())
+    }
+
+    /// Who made it, if it is a compacted index.
+    pub(crate) fn collector(&self) -> CollectorId {
+        CollectorId(self.maker())
+    }
+
+    fn maker(&self) -> [u8; 16] {
+        self.0.first_chunk().copied().unwrap_or_default()
     }
 }
 
@@ -87,6 +132,8 @@ pub struct VolumeKey(pub String);
 pub(crate) enum Place {
     Pack,
     Index,
+    /// An index run that collection made of others. It holds no blobs.
+    Compacted,
 }
 
 impl Place {
@@ -94,9 +141,11 @@ impl Place {
         match self {
             Self::Pack => 1,
             Self::Index => 2,
+            Self::Compacted => 3,
         }
     }
 
+    /// The place of something that holds blobs.
     pub(crate) fn from_number(number: u8) -> Option<Self> {
         match number {
             1 => Some(Self::Pack),
@@ -116,8 +165,9 @@ pub(crate) struct ContainerRef {
 impl ContainerRef {
     pub(crate) fn key(&self, domain: DomainId) -> String {
         match self.place {
-            Place::Pack => format!("{DOMAINS}{domain}/pack/{}", self.id),
+            Place::Pack => format!("{}{}", packs(domain), self.id),
             Place::Index => format!("{}{}", indexes(domain), self.id),
+            Place::Compacted => format!("{}{}", compacted(domain), self.id),
         }
     }
 }
@@ -141,18 +191,74 @@ impl BackupLocation {
     pub(crate) fn tomb(&self) -> String {
         format!("{}{}/{}", tombs(self.domain), self.volume, self.session)
     }
+
+    /// The mark of the upload that makes it.
+    pub(crate) fn mark(&self) -> String {
+        format!("{}{}/{}", sessions(self.domain), self.volume, self.session)
+    }
+
+    /// The mark of somebody who reads it.
+    pub(crate) fn reader(&self, reader: ReaderId) -> String {
+        format!("{}{}/{}.{reader}", readers(self.domain), self.volume, self.session)
+    }
+}
+
+/// One of the two generations that a collector makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct GenerationName {
+    pub(crate) collector: CollectorId,
+    /// Whether it is the collector's second, which it makes once it has deleted.
+    pub(crate) is_last: bool,
+}
+
+impl GenerationName {
+    pub(crate) fn key(&self, domain: DomainId) -> String {
+        format!("{}{self}", generations(domain))
+    }
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let (collector, number) = name.split_once('/')?;
+        let is_last = match number {
+            "1" => false,
+            "2" => true,
+            _ => return None,
+        };
+        Some(Self { collector: collector.parse().ok()?, is_last })
+    }
+}
+
+impl fmt::Display for GenerationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.collector, if self.is_last { 2 } else { 1 })
+    }
 }
 
 pub(crate) fn slot(id: &[u8; 16]) -> String {
     format!("{SLOTS}{}", hex::encode(id))
 }
 
-pub(crate) fn session(domain: DomainId, session: SessionId) -> String {
-    format!("{DOMAINS}{domain}/session/{session}")
+pub(crate) fn sessions(domain: DomainId) -> String {
+    format!("{DOMAINS}{domain}/session/")
+}
+
+pub(crate) fn readers(domain: DomainId) -> String {
+    format!("{DOMAINS}{domain}/reader/")
+}
+
+pub(crate) fn acks(domain: DomainId) -> String {
+    format!("{DOMAINS}{domain}/ack/")
 }
 
 pub(crate) fn ack(domain: DomainId, session: SessionId) -> String {
-    format!("{DOMAINS}{domain}/ack/{session}")
+    format!("{}{session}", acks(domain))
+}
+
+pub(crate) fn packs(domain: DomainId) -> String {
+    format!("{DOMAINS}{domain}/pack/")
+}
+
+pub(crate) fn compacted(domain: DomainId) -> String {
+    format!("{DOMAINS}{domain}/compacted/")
 }
 
 pub(crate) fn indexes(domain: DomainId) -> String {
@@ -177,6 +283,13 @@ pub(crate) fn parse_volume_session(prefix: &str, key: &str) -> Option<(VolumeId,
     Some((volume.parse().ok()?, session.parse().ok()?))
 }
 
+/// Takes `<volume>/<backup>.<reader>` off a key below `prefix`.
+pub(crate) fn parse_reader(prefix: &str, key: &str) -> Option<(VolumeId, SessionId, ReaderId)> {
+    let (backup, reader) = key.rsplit_once('.')?;
+    let (volume, session) = parse_volume_session(prefix, backup)?;
+    Some((volume, session, reader.parse().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,6 +299,7 @@ mod tests {
         let session = SessionId::random().unwrap();
         let id = ContainerId::random(session).unwrap();
         assert!(id.to_string().starts_with(&session.to_string()));
+        assert_eq!(id.session(), session);
         assert_ne!(id, ContainerId::random(session).unwrap());
     }
 
@@ -201,8 +315,23 @@ mod tests {
         let key = location.outcome();
         let parsed = parse_volume_session(&prefix, &key);
         assert_eq!(parsed, Some((location.volume, location.session)));
+        let reader = ReaderId([4; 16]);
+        let key_of_reader = location.reader(reader);
+        let parsed = parse_reader(&readers(location.domain), &key_of_reader);
+        assert_eq!(parsed, Some((location.volume, location.session, reader)));
         let upper = key.to_uppercase();
         assert_eq!(parse_volume_session(&prefix, &upper), None);
         assert_eq!(parse_volume_session(&prefix, &format!("{key}0")), None);
+    }
+
+    #[test]
+    fn a_generation_is_one_of_two_of_its_collector() {
+        for is_last in [false, true] {
+            let name = GenerationName { collector: CollectorId([5; 16]), is_last };
+            assert_eq!(GenerationName::parse(&name.to_string()), Some(name));
+        }
+        for wrong in ["", "05", "00/1", &format!("{}/3", CollectorId([5; 16]))] {
+            assert_eq!(GenerationName::parse(wrong), None, "{wrong}");
+        }
     }
 }

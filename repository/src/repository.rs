@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::collect::{MaintainOptions, MaintainProgress, MaintainReport, collect};
 use crate::config::{Descriptor, UnprovenConfig};
 use crate::crypto::{
     DomainKeys, Encryption, Passphrase, PassphraseCost, RepositoryKeys, Slot, SlotError, random,
@@ -55,6 +56,8 @@ pub struct Repository {
     store: Arc<dyn Store>,
     descriptor: Descriptor,
     keys: Arc<RepositoryKeys>,
+    /// Stands in the marks it leaves while it uploads or reads.
+    client: Arc<str>,
 }
 
 impl Repository {
@@ -84,7 +87,7 @@ impl Repository {
         let config = descriptor.to_bytes(&keys)?;
         let error = match upload::create(&*store, "config", CONFIG, &config) {
             Ok(Creation::Created) => {
-                return Ok(Self { store, descriptor, keys: Arc::new(keys) });
+                return Ok(Self::new(store, descriptor, keys));
             }
             Ok(Creation::AlreadyExists) => taken(CONFIG.to_owned()),
             Err(error) if error.is_definite() => error,
@@ -110,7 +113,23 @@ impl Repository {
         let config = UnprovenConfig::parse(&store.url(), &bytes)?;
         let keys = unlock(&*store, config.repository(), passphrase)?;
         let descriptor = config.prove(&keys)?;
-        Ok(Self { store, descriptor, keys: Arc::new(keys) })
+        Ok(Self::new(store, descriptor, keys))
+    }
+
+    fn new(store: Arc<dyn Store>, descriptor: Descriptor, keys: RepositoryKeys) -> Self {
+        Self { store, descriptor, keys: Arc::new(keys), client: Arc::from("") }
+    }
+
+    /// Says who this is: a host's name, shown to an operator who asks what still uses the repository.
+    #[must_use]
+    pub fn with_client(self, client: &str) -> Self {
+        Self { client: Arc::from(client), ..self }
+    }
+
+    /// The same repository through another store.
+    #[cfg(test)]
+    pub(crate) fn over(&self, store: Arc<dyn Store>) -> Self {
+        Self { store, ..self.clone() }
     }
 
     /// What it is.
@@ -241,8 +260,7 @@ impl Repository {
     /// Begins an upload of one volume.
     ///
     /// # Errors
-    /// `CollectionInProgress` and `NewerFormat` if the domain was maintained by a newer version,
-    /// and what the store reports.
+    /// `NewerFormat` if the domain was maintained by a newer version, and what the store reports.
     pub fn begin_upload(
         &self,
         domain: &Domain,
@@ -250,16 +268,27 @@ impl Repository {
         limits: UploadLimits,
     ) -> Result<Upload> {
         let keys = self.domain_keys(self.keys.domain_id(&domain.0));
-        Upload::begin(Arc::clone(&self.store), keys, &volume.0, limits)
+        Upload::begin(Arc::clone(&self.store), keys, &volume.0, limits, &self.client)
     }
 
-    /// Opens a backup's image for reading.
+    /// Opens a backup's image for reading, with a mark that keeps its blocks while it is read.
+    ///
+    /// # Errors
+    /// `BackupNotFound` if it has been deleted, `NewerFormat` if the domain was maintained by a newer
+    /// version, and what the store reports.
+    pub fn image(&self, backup: &Manifest, limits: ReadLimits) -> Result<Image> {
+        let keys = self.domain_keys(backup.location().domain);
+        Image::open(Arc::clone(&self.store), keys, backup, limits, &self.client)
+    }
+
+    /// Opens the image that an upload is to be based on. It needs no mark: the upload's session
+    /// protects what it takes on, once [`Upload::based_image`] has seen that the backup is live.
     ///
     /// # Errors
     /// `NewerFormat` if the domain was maintained by a newer version, and what the store reports.
-    pub fn image(&self, backup: &Manifest, limits: ReadLimits) -> Result<Image> {
+    pub fn base_image(&self, backup: &Manifest, limits: ReadLimits) -> Result<Image> {
         let keys = self.domain_keys(backup.location().domain);
-        Image::open(Arc::clone(&self.store), keys, backup, limits)
+        Image::open_unmarked(Arc::clone(&self.store), keys, backup, limits)
     }
 
     /// Reads everything the backup reaches: whole packs, with header, footer and trailer.
@@ -274,6 +303,31 @@ impl Repository {
     ) -> Result<VerifyReport> {
         let image = self.image(backup, ReadLimits::default())?;
         verify::verify(&image, backup, on_progress)
+    }
+
+    /// Takes out what no live backup reaches, in every domain or in one. Safe beside uploads, restores
+    /// and itself, and safe to kill: the next one goes on.
+    ///
+    /// # Errors
+    /// `CollectionBlocked` if it cannot be told what a listed backup reaches, `Canceled`, `Scratch`,
+    /// and what the store reports.
+    pub fn maintain(
+        &self,
+        domain: Option<&Domain>,
+        options: &MaintainOptions,
+        on_progress: &mut dyn FnMut(MaintainProgress) -> ControlFlow<()>,
+    ) -> Result<MaintainReport> {
+        let domains = match domain {
+            Some(domain) => vec![self.keys.domain_id(&domain.0)],
+            None => listing::domains(&*self.store)?,
+        };
+        let mut report = MaintainReport::default();
+        for domain in domains {
+            let keys = || self.domain_keys(domain);
+            let collected = collect(&self.store, &keys, options, on_progress)?;
+            report.domains.push((domain.to_string(), collected));
+        }
+        Ok(report)
     }
 
     fn delete_at(&self, location: BackupLocation) -> Result<()> {

@@ -56,7 +56,7 @@ pub(super) struct Locked {
 impl Locked {
     /// Opens it. Nobody is asked any more, but deriving the key takes long.
     pub(super) fn open(self) -> Result<Repository> {
-        Ok(Repository::open(self.store, &self.passphrase)?)
+        repositories::unlock(self.store, &self.passphrase)
     }
 }
 

@@ -141,11 +141,11 @@ fn repository_code(error: &RepositoryError) -> Code {
             Code::NotFound
         }
         RepositoryError::AlreadyInitialised { .. } => Code::Exists,
-        RepositoryError::NewerFormat { .. } | RepositoryError::CollectionInProgress { .. } => {
-            Code::NewerFormat
-        }
+        RepositoryError::NewerFormat { .. } => Code::NewerFormat,
         RepositoryError::WrongPassphrase { .. } => Code::WrongPassphrase,
-        RepositoryError::Damaged { .. } | RepositoryError::BlockMissing { .. } => Code::Damaged,
+        RepositoryError::Damaged { .. }
+        | RepositoryError::BlockMissing { .. }
+        | RepositoryError::CollectionBlocked { .. } => Code::Damaged,
         RepositoryError::AmbiguousBackup { .. } => Code::Ambiguous,
         RepositoryError::Canceled => Code::Canceled,
         RepositoryError::UploadFailed { cause } => repository_code(cause),

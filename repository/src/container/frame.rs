@@ -117,7 +117,7 @@ pub(super) fn blob_aad(repository: [u8; 16], kind: u8, id: &Id) -> [u8; 49] {
     aad
 }
 
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
 }
 

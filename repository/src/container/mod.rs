@@ -10,10 +10,13 @@ mod segment;
 
 pub(crate) use blob::BlobOpener;
 pub(crate) use frame::{
-    FIRST_BLOB_AT, HEADER_BYTES, TRAILER_BYTES, check_header, header, seal_footer,
+    FIRST_BLOB_AT, HEADER_BYTES, TRAILER_BYTES, check_header, header, seal_footer, u32_at,
 };
 pub(crate) use read::{read_footer, read_run};
-pub(crate) use run::{Compression, Entry, RUN_ENTRIES_MAX, Run, encode_run};
+pub(crate) use run::{
+    Compression, ENTRY_BYTES, Entry, RUN_CONTAINERS_MAX, RUN_ENTRIES_MAX, Run, encode_entry,
+    encode_run, parse_entry,
+};
 pub(crate) use segment::Segment;
 
 /// Longest plaintext of a blob: the largest image block.

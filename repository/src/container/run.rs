@@ -10,10 +10,10 @@ use super::BLOB_BYTES_MAX;
 use super::frame::{FIRST_BLOB_AT, u32_at};
 
 pub(crate) const RUN_ENTRIES_MAX: usize = 262_144;
-const RUN_CONTAINERS_MAX: usize = 65_536;
+pub(crate) const RUN_CONTAINERS_MAX: usize = 65_536;
 const COUNTS_BYTES: usize = 8;
 const CONTAINER_BYTES: usize = 33;
-const ENTRY_BYTES: usize = 50;
+pub(crate) const ENTRY_BYTES: usize = 50;
 
 pub(super) const RUN_BYTES_MAX: usize =
     COUNTS_BYTES + RUN_CONTAINERS_MAX * CONTAINER_BYTES + RUN_ENTRIES_MAX * ENTRY_BYTES;
@@ -78,17 +78,25 @@ pub(crate) fn encode_run(groups: &[(ContainerRef, Vec<Entry>)]) -> Result<Vec<u8
     }
     entries.sort_unstable_by_key(|(number, entry)| (entry.id, *number, entry.offset));
     for (number, entry) in entries {
-        bytes.extend(entry.id.0);
-        for value in [number, entry.offset, entry.stored_bytes, entry.plain_bytes] {
-            bytes.extend(value.to_le_bytes());
-        }
-        bytes.push(entry.kind);
-        bytes.push(match entry.compression {
-            Compression::None => 0,
-            Compression::Zstd => 1,
-        });
+        bytes.extend(encode_entry(number, entry));
     }
     Ok(bytes)
+}
+
+/// An entry as it is stored; `number` is its container's.
+pub(crate) fn encode_entry(number: u32, entry: &Entry) -> [u8; ENTRY_BYTES] {
+    let mut bytes = [0; ENTRY_BYTES];
+    bytes[..32].copy_from_slice(&entry.id.0);
+    let values = [number, entry.offset, entry.stored_bytes, entry.plain_bytes];
+    for (at, value) in bytes[32..48].chunks_exact_mut(4).zip(values) {
+        at.copy_from_slice(&value.to_le_bytes());
+    }
+    bytes[48] = entry.kind;
+    bytes[49] = match entry.compression {
+        Compression::None => 0,
+        Compression::Zstd => 1,
+    };
+    bytes
 }
 
 fn put_count(bytes: &mut Vec<u8>, count: usize) {
@@ -132,17 +140,25 @@ impl Run {
         self.bytes.len() + self.containers.len() * size_of::<ContainerRef>()
     }
 
-    pub(crate) fn ids(&self) -> impl Iterator<Item = Id> {
-        (0..self.count).map(|index| self.id(index))
+    /// What holds its blobs.
+    pub(crate) fn containers(&self) -> &[ContainerRef] {
+        &self.containers
+    }
+
+    /// The blobs that lie in a container which `is_wanted`.
+    pub(crate) fn ids_in(
+        &self,
+        is_wanted: impl Fn(&ContainerRef) -> bool,
+    ) -> impl Iterator<Item = Id> {
+        let wanted: Vec<bool> = self.containers.iter().map(is_wanted).collect();
+        (0..self.count).filter_map(move |index| {
+            let number = u32_at(self.raw(index), 32)? as usize;
+            wanted.get(number)?.then(|| self.id(index))
+        })
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = (ContainerRef, Entry)> {
         (0..self.count).filter_map(|index| self.entry(index))
-    }
-
-    /// The first holder of a blob.
-    pub(crate) fn find(&self, id: &Id) -> Option<(ContainerRef, Entry)> {
-        self.holders(id).next()
     }
 
     /// All holders of a blob.
@@ -212,7 +228,8 @@ fn parse_containers(bytes: &[u8]) -> std::result::Result<Vec<ContainerRef>, &'st
     Ok(containers)
 }
 
-fn parse_entry(raw: &[u8]) -> Option<(u32, Entry)> {
+/// What [`encode_entry`] made.
+pub(crate) fn parse_entry(raw: &[u8]) -> Option<(u32, Entry)> {
     let compression = match raw.get(49)? {
         0 => Compression::None,
         1 => Compression::Zstd,
@@ -260,10 +277,16 @@ mod tests {
                 assert!(run.entries().any(|found| found == (container, entry)));
             }
         }
-        assert_eq!(run.find(&Id([3; 32])), Some((container(Place::Pack, 7), entry(3, 300))));
-        assert_eq!(run.find(&Id([9; 32])), Some((container(Place::Pack, 7), entry(9, 900))));
-        assert_eq!(run.find(&Id([5; 32])), None);
-        assert_eq!(run.find(&Id([0xff; 32])), None);
+        assert_eq!(
+            run.holders(&Id([3; 32])).next(),
+            Some((container(Place::Pack, 7), entry(3, 300)))
+        );
+        assert_eq!(
+            run.holders(&Id([9; 32])).next(),
+            Some((container(Place::Pack, 7), entry(9, 900)))
+        );
+        assert_eq!(run.holders(&Id([5; 32])).next(), None);
+        assert_eq!(run.holders(&Id([0xff; 32])).next(), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ const DOMAIN: &str = "thinmover repository v1: domain";
 const IDS: &str = "thinmover repository v1: ids";
 const VOLUMES: &str = "thinmover repository v1: volume names";
 const CONTAINER: &str = "thinmover repository v1: container";
-const OUTCOME: &str = "thinmover repository v1: outcome";
+const SEALED: &str = "thinmover repository v1: sealed object";
 
 /// What the master key gives: the repository's own keys and those of every domain.
 pub(crate) struct RepositoryKeys {
@@ -99,8 +99,8 @@ impl DomainKeys {
         SealKey::new(self.encryption, &derive(CONTAINER, &[self.domain.as_slice(), &id.0]))
     }
 
-    pub(crate) fn outcome_key(&self, salt: &[u8; 32]) -> Result<SealKey> {
-        SealKey::new(self.encryption, &derive(OUTCOME, &[self.domain.as_slice(), salt]))
+    pub(crate) fn sealed_key(&self, salt: &[u8; 32]) -> Result<SealKey> {
+        SealKey::new(self.encryption, &derive(SEALED, &[self.domain.as_slice(), salt]))
     }
 }
 

@@ -23,6 +23,10 @@ pub(crate) type Secret = Zeroizing<[u8; 32]>;
 /// Bytes from the operating system's generator.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
+    #[cfg(test)]
+    if repeatable::fill(&mut bytes) {
+        return Ok(bytes);
+    }
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Internal("the random generator"))?;
     Ok(bytes)
 }
@@ -33,4 +37,26 @@ pub(crate) fn random_secret() -> Result<Secret> {
     aws_lc_rs::rand::fill(secret.as_mut_slice())
         .map_err(|_| Error::Internal("the random generator"))?;
     Ok(secret)
+}
+
+/// Names that are the same in each run of a test, so that a schedule can be repeated.
+#[cfg(test)]
+pub(crate) mod repeatable {
+    use std::cell::Cell;
+
+    thread_local! {
+        static STATE: Cell<Option<u64>> = const { Cell::new(None) };
+    }
+
+    /// From here on this thread's randomness follows from `seed`, which no other thread has.
+    pub(crate) fn seed(seed: u64) {
+        STATE.set(Some(seed));
+    }
+
+    pub(super) fn fill(bytes: &mut [u8]) -> bool {
+        let Some(seed) = STATE.get() else { return false };
+        STATE.set(Some(seed.wrapping_add(1 << 32)));
+        blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(bytes);
+        true
+    }
 }

@@ -11,6 +11,7 @@ mod builder;
 mod diff;
 mod lookup;
 mod node;
+mod reach;
 mod root;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ pub(crate) use blobs::{BlobSink, BlobSource, TreeKind};
 pub use builder::ImageBuilder;
 pub use diff::{ChangedBlock, ImageDiff};
 pub(crate) use lookup::block_ids;
+pub(crate) use reach::for_each_id;
 pub use root::{BLOCK_BYTES_DEFAULT, ImageRoot, check_block_bytes};
 #[cfg(test)]
 pub(crate) use tests::MemoryBlobs;

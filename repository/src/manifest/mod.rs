@@ -14,9 +14,7 @@ use crate::image::ImageRoot;
 use crate::mapped::MappedRoot;
 use crate::names::{BackupLocation, DomainId, SessionId, VolumeId};
 
-#[cfg(test)]
-pub(crate) use outcome::seal_fence;
-pub(crate) use outcome::{OUTCOME_BYTES_MAX, Outcome, open, seal};
+pub(crate) use outcome::{OUTCOME_BYTES_MAX, Outcome, open, seal, seal_fence};
 
 /// The version of manifests this build writes, and the newest it reads.
 const VERSION: u32 = 1;

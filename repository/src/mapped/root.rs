@@ -57,7 +57,7 @@ impl MappedRoot {
     }
 
     /// The tree over the bitmap.
-    pub(super) fn bitmap(&self) -> ImageRoot {
+    pub(crate) fn bitmap(&self) -> ImageRoot {
         self.bitmap
     }
 

@@ -3,16 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::index::{DomainIndex, Located};
 use super::plan::{PackRead, PlannedBlob, plan};
 use crate::container::BlobOpener;
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
 use crate::id::{BlobKind, Id};
 use crate::image::{BlobSource, ImageDiff, ImageRoot, ImageWalk, Window, block_ids};
+use crate::index::{DomainIndex, IndexView, Located};
+use crate::listing;
 use crate::manifest::Manifest;
 use crate::mapped::{MappedChunks, MappedRoot};
 use crate::names::BackupLocation;
+use crate::session::ReaderMark;
 use crate::store::{RangeBuffer, Store};
 
 /// Bounds of what reading holds in memory.
@@ -33,26 +35,62 @@ impl Default for ReadLimits {
 pub struct Image {
     store: Arc<dyn Store>,
     keys: DomainKeys,
-    index: DomainIndex,
+    index: Arc<DomainIndex>,
     root: ImageRoot,
     mapped: Option<MappedRoot>,
     location: BackupLocation,
     object: String,
+    /// Held as long as the image is read.
+    mark: Option<ReaderMark>,
 }
 
 impl Image {
+    /// Opens a backup that stays what it is while it is read, also if it is deleted meanwhile: the
+    /// mark first, then the look at the index, then whether the backup is live.
     pub(crate) fn open(
         store: Arc<dyn Store>,
         keys: DomainKeys,
         manifest: &Manifest,
         limits: ReadLimits,
+        client: &str,
+    ) -> Result<Self> {
+        let mark = ReaderMark::put(&store, &keys, client, manifest)?;
+        let image = Self { mark, ..Self::open_unmarked(store, keys, manifest, limits)? };
+        if !listing::is_live(&*image.store, image.location)? {
+            return Err(Error::BackupNotFound { id: manifest.id.clone() });
+        }
+        Ok(image)
+    }
+
+    /// As [`open`](Self::open), for whoever is protected otherwise.
+    pub(crate) fn open_unmarked(
+        store: Arc<dyn Store>,
+        keys: DomainKeys,
+        manifest: &Manifest,
+        limits: ReadLimits,
+    ) -> Result<Self> {
+        let view = IndexView::take(&*store, &keys)?;
+        let index = Arc::new(DomainIndex::new(&view, limits.index_cache_bytes));
+        Self::with_index(store, keys, manifest, index)
+    }
+
+    pub(crate) fn with_index(
+        store: Arc<dyn Store>,
+        keys: DomainKeys,
+        manifest: &Manifest,
+        index: Arc<DomainIndex>,
     ) -> Result<Self> {
         let root = manifest.image_root()?;
         let mapped = manifest.mapped_root()?;
-        let index = DomainIndex::list(&*store, keys.id(), limits.index_cache_bytes)?;
         let location = manifest.location();
         let object = location.outcome();
-        Ok(Self { store, keys, index, root, mapped, location, object })
+        Ok(Self { store, keys, index, root, mapped, location, object, mark: None })
+    }
+
+    /// Whether collection knows that this image is read. It does not where this process may not
+    /// write to the store.
+    pub fn is_marked(&self) -> bool {
+        self.mark.is_some()
     }
 
     /// Sizes of the image.

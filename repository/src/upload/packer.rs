@@ -81,7 +81,7 @@ impl<'u> Packer<'u> {
         let upload = self.upload;
         upload.guard(|| {
             let id = upload.keys().blob_id(kind, plain);
-            if !upload.claim(&id) {
+            if !upload.claim(&id)? {
                 return Ok(Stored { id, new: false, stored_bytes: 0 });
             }
             let stored_bytes = self.segment.push(&mut self.compressor, kind.byte(), id, plain)?;

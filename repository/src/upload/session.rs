@@ -1,7 +1,8 @@
 //! The session that all workers of an upload share.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::known::KnownIds;
 use super::packer::{Packer, SEGMENT_BLOBS, SEGMENT_BYTES};
@@ -12,9 +13,10 @@ use crate::container::{
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
 use crate::id::Id;
+use crate::index::{IndexView, is_damage};
 use crate::manifest::{self, Manifest, ManifestDraft, OUTCOME_BYTES_MAX, Outcome};
-use crate::names::{self, BackupLocation, ContainerId, ContainerRef, DomainId, Place, SessionId};
-use crate::restore::{is_damage, list_indexes};
+use crate::names::{self, BackupLocation, ContainerId, ContainerRef, Place, SessionId};
+use crate::session::{Mark, MarkKind};
 use crate::store::{Creation, Store};
 
 /// Bounds and choices of an upload.
@@ -50,13 +52,17 @@ pub struct Upload {
     keys: DomainKeys,
     location: BackupLocation,
     limits: UploadLimits,
-    known: KnownIds,
-    warnings: Vec<String>,
+    /// As W1 saw it: what is published or condemned later is of no concern.
+    view: IndexView,
+    /// Read when the first block has to be looked up: an upload that changes nothing never does.
+    known: OnceLock<KnownIds>,
+    warnings: Mutex<Vec<String>>,
     state: Mutex<State>,
     new_bytes: AtomicU64,
     stored_bytes: AtomicU64,
     /// Whether some request may not have been answered: then there is no ack.
     in_doubt: AtomicBool,
+    is_ended: bool,
 }
 
 #[derive(Default)]
@@ -76,34 +82,35 @@ impl std::fmt::Debug for State {
 }
 
 impl Upload {
-    /// W1: the mark, the check for collection, then what the domain has.
+    /// W1: the mark, then one look at what the domain has and what collection has condemned.
     pub(crate) fn begin(
         store: Arc<dyn Store>,
         keys: DomainKeys,
         volume: &str,
         limits: UploadLimits,
+        client: &str,
     ) -> Result<Self> {
         let (domain, session) = (keys.id(), SessionId::random()?);
         let location = BackupLocation { domain, volume: keys.volume_id(volume), session };
-        let mark = create(&*store, "session", &names::session(domain, session), &[])?;
-        // Two equal listings: a single one can miss both a generation that goes and one that comes.
-        refuse_collection(&*store, domain)?;
-        refuse_collection(&*store, domain)?;
-        let mut warnings = Vec::new();
-        let known = load_known(&*store, &keys, limits.index_memory_bytes, &mut warnings)?;
+        let key = location.mark();
+        let mark = Mark::new(MarkKind::Upload, client, volume).seal(&keys, &key)?;
+        let marked = create(&*store, "session", &key, &mark)?;
+        let view = IndexView::take(&*store, &keys)?;
         let upload = Self {
             store,
             keys,
             location,
             limits,
-            known,
-            warnings,
+            view,
+            known: OnceLock::new(),
+            warnings: Mutex::default(),
             state: Mutex::default(),
             new_bytes: AtomicU64::new(0),
             stored_bytes: AtomicU64::new(0),
             in_doubt: AtomicBool::new(false),
+            is_ended: false,
         };
-        upload.note(mark);
+        upload.note(marked);
         Ok(upload)
     }
 
@@ -121,13 +128,13 @@ impl Upload {
     }
 
     /// What the user should know: an index object that could not be read.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether more blocks are known than memory allows to remember, so that some are stored again.
     pub fn is_deduplication_limited(&self) -> bool {
-        self.known.is_limited()
+        self.known.get().is_some_and(KnownIds::is_limited)
     }
 
     /// Plain bytes stored so far that were not known before.
@@ -141,7 +148,7 @@ impl Upload {
     /// `InvalidInput` for a list of mapped chunks that is not the image's, `UploadFailed` if a
     /// worker failed, `Fenced` if maintenance ended the session, and what the store reports. Nothing is listed then; only an error of the manifest's own request can leave
     /// it open whether the (complete) backup is.
-    pub fn commit(self, draft: ManifestDraft) -> Result<Manifest> {
+    pub fn commit(mut self, draft: ManifestDraft) -> Result<Manifest> {
         draft.check()?;
         let state = {
             let mut state = self.lock();
@@ -150,17 +157,19 @@ impl Upload {
             }
             std::mem::take(&mut *state)
         };
-        self.write_index(state.pending, state.remainder)?;
+        self.write_index(state.pending, state.remainder).map_err(|error| self.fail(error))?;
         let stored_bytes = self.stored_bytes.load(Ordering::Relaxed);
         let manifest = Manifest::new(draft, self.location, self.new_bytes(), stored_bytes);
         let bytes = manifest::seal(&self.keys, &manifest)?;
         let key = self.location.outcome();
+        // Whatever becomes of this request: it is the session's end.
+        self.is_ended = true;
         let committed = match create(&*self.store, "outcome", &key, &bytes)? {
             Creation::Created => Ok(manifest),
             Creation::AlreadyExists => self.compare_outcome(&key, &bytes).map(|()| manifest),
         };
         if matches!(committed, Ok(_) | Err(Error::Fenced { .. })) {
-            self.acknowledge()?;
+            self.acknowledge();
         }
         committed
     }
@@ -179,14 +188,13 @@ impl Upload {
     }
 
     /// W4, the session's last request.
-    fn acknowledge(&self) -> Result<()> {
+    fn acknowledge(&self) {
         if !self.in_doubt.load(Ordering::Relaxed) {
             let key = names::ack(self.location.domain, self.location.session);
-            // The backup is committed whether or not the ack arrives: without it, collection keeps
-            // a few small keys longer.
+            // The session has ended whether or not the ack arrives: without it, collection keeps a
+            // few small keys longer.
             let _ = create(&*self.store, "ack", &key, &[]);
         }
-        Ok(())
     }
 
     pub(super) fn keys(&self) -> &DomainKeys {
@@ -205,8 +213,49 @@ impl Upload {
         self.limits.compression_level
     }
 
-    pub(super) fn claim(&self, id: &Id) -> bool {
-        self.known.claim(id)
+    /// Whether the caller is to store this blob; see [`KnownIds::claim`].
+    pub(super) fn claim(&self, id: &Id) -> Result<bool> {
+        if self.known.get().is_none() {
+            // One worker reads the index, the others wait for it.
+            let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.known.get().is_none() {
+                let known = self.load_known(&mut warnings)?;
+                self.known.get_or_init(|| known);
+            }
+        }
+        Ok(self.known.get().is_none_or(|known| known.claim(id)))
+    }
+
+    fn load_known(&self, warnings: &mut Vec<String>) -> Result<KnownIds> {
+        let mut covered: HashSet<ContainerRef> = HashSet::new();
+        let mut failure = None;
+        let runs = self.view.runs_for_writers().into_iter().map_while(|object| {
+            // A compacted run, and these come first, names all that it holds.
+            if covered.contains(&object.container) {
+                return Some(None);
+            }
+            match read_run(&*self.store, &self.keys, object.container, object.size) {
+                Ok(run) => {
+                    if object.container.place == Place::Compacted {
+                        covered.extend(run.containers());
+                    }
+                    Some(Some(run))
+                }
+                // Collection has taken it away meanwhile. What it knows is stored again.
+                Err(error) if error.is_not_found() => Some(None),
+                Err(error) if is_damage(&error) => {
+                    warnings.push(format!("what this index knows is stored again: {error}"));
+                    Some(None)
+                }
+                Err(error) => {
+                    failure = Some(error);
+                    None
+                }
+            }
+        });
+        let condemned = self.view.condemned();
+        let known = KnownIds::load(self.limits.index_memory_bytes, runs.flatten(), &condemned);
+        failure.map_or(Ok(known), Err)
     }
 
     pub(super) fn count_new(&self, plain_bytes: usize) {
@@ -222,6 +271,9 @@ impl Upload {
 
     /// Makes a commit impossible; the first failure is the upload's.
     pub(super) fn fail(&self, error: Error) -> Error {
+        if error.leaves_doubt() {
+            self.in_doubt.store(true, Ordering::Relaxed);
+        }
         let mut state = self.lock();
         let cause = state.failure.get_or_insert_with(|| Arc::new(error));
         Error::UploadFailed { cause: Arc::clone(cause) }
@@ -302,39 +354,23 @@ impl Upload {
     }
 }
 
-/// Generations belong to collection, which this version does not know.
-pub(crate) fn refuse_collection(store: &dyn Store, domain: DomainId) -> Result<()> {
-    let mut found = None;
-    store.list(&names::generations(domain), &mut |entry| {
-        found = Some(entry.key);
-        std::ops::ControlFlow::Break(())
-    })?;
-    found.map_or(Ok(()), |key| Err(Error::CollectionInProgress { key }))
-}
-
-fn load_known(
-    store: &dyn Store,
-    keys: &DomainKeys,
-    memory_bytes: usize,
-    warnings: &mut Vec<String>,
-) -> Result<KnownIds> {
-    let mut failure = None;
-    let objects = list_indexes(store, keys.id())?;
-    let runs = objects.into_iter().map_while(|object| {
-        match read_run(store, keys, object.container, object.size) {
-            Ok(run) => Some(Some(run)),
-            Err(error) if is_damage(&error) => {
-                warnings.push(format!("what this index knows is stored again: {error}"));
-                Some(None)
-            }
-            Err(error) => {
-                failure = Some(error);
-                None
-            }
+impl Drop for Upload {
+    /// Without a commit: ends the session, so that collection need not wait for it. A request whose
+    /// answer is missing leaves that to collection, and so does a store that says no.
+    fn drop(&mut self) {
+        if self.is_ended || self.in_doubt.load(Ordering::Relaxed) {
+            return;
         }
-    });
-    let known = KnownIds::load(memory_bytes, runs.flatten());
-    failure.map_or(Ok(known), Err)
+        let end = || {
+            let fence = manifest::seal_fence(&self.keys, &self.location)?;
+            let created = create(&*self.store, "fence", &self.location.outcome(), &fence)?;
+            self.note(created);
+            Ok::<_, Error>(())
+        };
+        if end().is_ok() {
+            self.acknowledge();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -342,6 +378,7 @@ mod tests {
     use super::*;
     use crate::crypto::{Encryption, RepositoryKeys, Secret};
     use crate::manifest::Source;
+    use crate::names::DomainId;
     use crate::store::DirectoryStore;
     use thinmover_io::IoEngine;
 
@@ -353,7 +390,8 @@ mod tests {
         let keys = RepositoryKeys::new(Secret::new([1; 32]));
         let domain = || keys.domain(DomainId([2; 16]), [3; 16], Encryption::default());
         let upload =
-            Upload::begin(Arc::clone(&store), domain(), "volume", UploadLimits::default()).unwrap();
+            Upload::begin(Arc::clone(&store), domain(), "volume", UploadLimits::default(), "")
+                .unwrap();
         let (location, id) = (upload.location, upload.id());
         let fence = manifest::seal_fence(&domain(), &location).unwrap();
         store.create(&location.outcome(), &fence).unwrap();

@@ -9,9 +9,10 @@ use super::report::{VerifyProgress, VerifyReport};
 use crate::error::{Error, Result};
 use crate::id::{BlobKind, Id};
 use crate::image::{BlobSource, ImageWalk, Window};
+use crate::index::Located;
 use crate::manifest::Manifest;
 use crate::mapped::MappedChunks;
-use crate::restore::{Image, Located};
+use crate::restore::Image;
 
 /// Blocks looked up at once.
 const WINDOW_BLOCKS: usize = 8192;

@@ -47,8 +47,9 @@ fn without_memory_for_ids_blocks_are_stored_again_and_it_says_so() {
     let limits = UploadLimits { index_memory_bytes: 0, ..UploadLimits::default() };
     let (domain, volume) = (Domain("host-1".into()), VolumeKey("v".into()));
     let upload = repository.begin_upload(&domain, &volume, limits).unwrap();
+    let root = store_image(&upload, &image).unwrap();
     assert!(upload.is_deduplication_limited());
-    let backup = commit_image(upload, "vg0/a", &image).unwrap();
+    let backup = upload.commit(draft("vg0/a", root, image.len() as u64)).unwrap();
     assert!(backup.stored_bytes > 2 * BLOCK as u64);
     assert!(restore(&repository, &backup).unwrap() == image);
     assert!(is_whole(&repository, &backup));
@@ -64,8 +65,9 @@ fn a_damaged_index_costs_space_and_is_reported() {
     memory.change(&index, |bytes| *bytes.last_mut().unwrap() ^= 1);
     let (domain, volume) = (Domain("host-1".into()), VolumeKey("v".into()));
     let upload = repository.begin_upload(&domain, &volume, UploadLimits::default()).unwrap();
+    let root = store_image(&upload, &image).unwrap();
     assert!(upload.warnings()[0].contains(&index), "{:?}", upload.warnings());
-    let backup = commit_image(upload, "vg0/a", &image).unwrap();
+    let backup = upload.commit(draft("vg0/a", root, image.len() as u64)).unwrap();
     assert!(backup.stored_bytes > BLOCK as u64);
     assert!(restore(&repository, &backup).unwrap() == image);
 }

@@ -3,7 +3,7 @@
 //! before it is frozen.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thinmover_io::IoEngine;
@@ -14,9 +14,26 @@ use thinmover_repository::{
 
 use super::support::*;
 
-fn fixture() -> Arc<DirectoryStore> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/v1");
+fn path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/v1")
+}
+
+/// The store in `path`. Readers leave their marks in a copy.
+fn store(path: PathBuf) -> Arc<DirectoryStore> {
     Arc::new(DirectoryStore::new(path, IoEngine::default()))
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in from.read_dir().unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
 }
 
 fn first() -> Vec<u8> {
@@ -37,7 +54,9 @@ const MAPPED: [Range<u64>; 2] = [0..1, 67..68];
 
 #[test]
 fn version_1_is_read() {
-    let repository = Repository::open(fixture(), &passphrase()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    copy(&path(), &dir.path().join("v1"));
+    let repository = Repository::open(store(dir.path().join("v1")), &passphrase()).unwrap();
     let mut backups = repository.backups(&Filter::default()).unwrap();
     backups.live.sort_by_key(|backup| backup.source.name.clone());
     assert!(backups.damaged.is_empty());
@@ -61,9 +80,12 @@ fn version_1_is_read() {
 #[ignore = "writes the fixture"]
 fn write_the_fixture() {
     let options = InitOptions::default();
-    let repository = Repository::init(fixture(), &options, &passphrase()).unwrap();
+    let repository = Repository::init(store(path()), &options, &passphrase()).unwrap();
     let packed = UploadLimits { embedded_bytes: 0, ..UploadLimits::default() };
     back_up_with(&repository, "vg0/first", &first(), packed).unwrap();
+    let collected = back_up(&repository, "vg0/collected", &text(8, BLOCK)).unwrap();
+    repository.delete(&collected).unwrap();
+    collect(&repository);
     let base = back_up(&repository, "vg0/second", &second()).unwrap();
     back_up_third(&repository, &base);
     let deleted = back_up(&repository, "vg0/deleted", &text(9, BLOCK)).unwrap();

@@ -10,6 +10,7 @@
 
 mod support;
 
+mod collection;
 mod conformance;
 mod damage;
 mod deduplication;

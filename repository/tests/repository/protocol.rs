@@ -71,7 +71,7 @@ fn packs_come_before_the_index_that_names_them_and_all_before_the_manifest() {
 }
 
 #[test]
-fn an_upload_dropped_lists_nothing_and_sends_nothing_more() {
+fn an_upload_dropped_lists_nothing_and_ends_its_session() {
     let (store, repository, _dir) = recorded();
     let (domain, volume) = (Domain("host-1".into()), VolumeKey("v".into()));
     let upload = repository.begin_upload(&domain, &volume, UploadLimits::default()).unwrap();
@@ -81,7 +81,9 @@ fn an_upload_dropped_lists_nothing_and_sends_nothing_more() {
     }
     drop(packer);
     drop(upload);
-    assert_eq!(store.take(), BEGIN, "a pack that was begun is gone");
+    let mut expected = BEGIN.to_vec();
+    expected.extend(["create outcome", "create ack"]);
+    assert_eq!(store.take(), expected, "a pack that was begun is gone, and a fence stands");
     assert!(repository.backups(&Default::default()).unwrap().live.is_empty());
 }
 
@@ -107,22 +109,33 @@ fn outcomes_are_listed_before_tombs() {
 }
 
 #[test]
-fn no_upload_goes_where_a_newer_version_collects() {
+fn nothing_goes_on_where_a_newer_version_collects() {
     let memory = MemoryStore::default();
     let repository = init(memory.clone());
     let backup = back_up(&repository, "vg0/a", &text(1, BLOCK)).unwrap();
     let domain = backup.location().domain;
-    memory.put(&format!("domain/{domain}/gen/00"), Vec::new());
-    let before = memory.keys().len();
-    let error = back_up(&repository, "vg0/a", &text(2, BLOCK)).unwrap_err();
-    assert!(matches!(error, Error::CollectionInProgress { .. }), "{error}");
-    assert_eq!(memory.keys().len(), before + 1, "the session's mark and nothing else");
-    assert!(restore(&repository, &backup).unwrap() == text(1, BLOCK), "reading goes on");
+    for key in ["gen/00", "gen/1/3", "index/compacted-1"] {
+        let key = format!("domain/{domain}/{key}");
+        memory.put(&key, Vec::new());
+        let error = back_up(&repository, "vg0/a", &text(2, BLOCK)).unwrap_err();
+        assert!(matches!(error, Error::NewerFormat { .. }), "{error}");
+        let error = restore(&repository, &backup).unwrap_err();
+        assert!(matches!(error, Error::NewerFormat { .. }), "{error}");
+        memory.remove(&key);
+    }
+    assert!(restore(&repository, &backup).unwrap() == text(1, BLOCK));
+}
 
-    memory.remove(&format!("domain/{domain}/gen/00"));
-    memory.put(&format!("domain/{domain}/index/compacted-1"), Vec::new());
-    let error = back_up(&repository, "vg0/a", &text(2, BLOCK)).unwrap_err();
-    assert!(matches!(error, Error::NewerFormat { .. }), "{error}");
+#[test]
+fn an_upload_whose_request_is_in_doubt_leaves_its_session_to_collection() {
+    let memory = MemoryStore::default();
+    let store = FaultyStore::new(Arc::new(memory.clone()), |verb, key| {
+        (verb == "create" && key.contains("/pack/"))
+            .then_some(Fault::After(thinmover_repository::store::StoreErrorKind::Other))
+    });
+    back_up(&init(store), "vg0/a", &noise(1, 9 << 20)).unwrap_err();
+    let keys = memory.keys();
+    assert!(!keys.iter().any(|key| key.contains("/outcome/") || key.contains("/ack/")), "{keys:?}");
 }
 
 #[test]

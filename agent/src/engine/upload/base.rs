@@ -127,7 +127,7 @@ impl Upload<'_> {
             Err(unknown) => return Ok(Err(Reason::of_unknown(&unknown, self.context, warnings)?)),
         }
         let limits = ReadLimits { index_cache_bytes: self.limits.index_bytes / 2 };
-        match self.repository.image(manifest, limits) {
+        match self.repository.base_image(manifest, limits) {
             Ok(image) if image.mapped().is_some() => Ok(Ok(Base { image, lineage, kept })),
             Ok(_) => Ok(Err(Reason::NoBase)),
             Err(error) if is_of_the_base(&error) => {

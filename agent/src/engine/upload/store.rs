@@ -93,7 +93,7 @@ impl Upload<'_> {
         )?;
         let mapped = opened.plan.as_mut().map(|plan| store_list(&upload, plan)).transpose()?;
         let mut warnings = opened.warnings.clone();
-        warnings.extend(upload.warnings().iter().cloned());
+        warnings.extend(upload.warnings());
         if upload.is_deduplication_limited() {
             warnings.push(
                 "the repository knows more blocks than data_path.memory has room for: some blocks \

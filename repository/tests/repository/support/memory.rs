@@ -11,27 +11,35 @@ use thinmover_repository::store::{
 type Objects = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct MemoryStore(Objects);
+pub(crate) struct MemoryStore {
+    objects: Objects,
+    /// Whether a create replaces what is there, as in a store that ignores the condition.
+    overwrites: bool,
+}
 
 impl MemoryStore {
+    pub(crate) fn unconditional() -> Self {
+        Self { overwrites: true, ..Self::default() }
+    }
+
     pub(crate) fn keys(&self) -> Vec<String> {
-        self.0.lock().unwrap().keys().cloned().collect()
+        self.objects.lock().unwrap().keys().cloned().collect()
     }
 
     pub(crate) fn bytes(&self, key: &str) -> Vec<u8> {
-        self.0.lock().unwrap()[key].clone()
+        self.objects.lock().unwrap()[key].clone()
     }
 
     pub(crate) fn change(&self, key: &str, change: impl FnOnce(&mut Vec<u8>)) {
-        change(self.0.lock().unwrap().get_mut(key).unwrap());
+        change(self.objects.lock().unwrap().get_mut(key).unwrap());
     }
 
     pub(crate) fn put(&self, key: &str, bytes: Vec<u8>) {
-        self.0.lock().unwrap().insert(key.to_owned(), bytes);
+        self.objects.lock().unwrap().insert(key.to_owned(), bytes);
     }
 
     pub(crate) fn remove(&self, key: &str) -> Vec<u8> {
-        self.0.lock().unwrap().remove(key).unwrap()
+        self.objects.lock().unwrap().remove(key).unwrap()
     }
 }
 
@@ -64,7 +72,7 @@ impl Store for MemoryStore {
 
     fn get_range(&self, key: &str, range: Range<u64>, out: &mut RangeBuffer) -> StoreResult<()> {
         self.size(key)?;
-        let objects = self.0.lock().unwrap();
+        let objects = self.objects.lock().unwrap();
         let piece = objects[key].get(range.start as usize..range.end as usize);
         let piece = piece.ok_or_else(|| error(StoreErrorKind::TooShort, key))?;
         out.room(piece.len()).copy_from_slice(piece);
@@ -73,7 +81,7 @@ impl Store for MemoryStore {
 
     fn size(&self, key: &str) -> StoreResult<u64> {
         check_key(key)?;
-        let objects = self.0.lock().unwrap();
+        let objects = self.objects.lock().unwrap();
         let bytes = objects.get(key).ok_or_else(|| error(StoreErrorKind::NotFound, key))?;
         Ok(bytes.len() as u64)
     }
@@ -88,7 +96,7 @@ impl Store for MemoryStore {
         } else if !prefix.is_empty() {
             return Err(error(StoreErrorKind::InvalidKey, prefix));
         }
-        let objects = self.0.lock().unwrap().clone();
+        let objects = self.objects.lock().unwrap().clone();
         for (key, bytes) in objects.into_iter().filter(|(key, _)| key.starts_with(prefix)) {
             if visit(ListEntry { key, size_bytes: bytes.len() as u64 }).is_break() {
                 break;
@@ -109,8 +117,8 @@ impl Store for MemoryStore {
 
     fn create(&self, key: &str, bytes: &[u8]) -> StoreResult<Creation> {
         check_key(key)?;
-        let mut objects = self.0.lock().unwrap();
-        if objects.contains_key(key) {
+        let mut objects = self.objects.lock().unwrap();
+        if objects.contains_key(key) && !self.overwrites {
             return Ok(Creation::AlreadyExists);
         }
         objects.insert(key.to_owned(), bytes.to_vec());
@@ -129,7 +137,7 @@ impl Store for MemoryStore {
     }
 
     fn has_conditional_writes(&self) -> bool {
-        true
+        !self.overwrites
     }
 }
 

@@ -1,13 +1,15 @@
 //! Volumes made of numbered blocks, and how tests back them up and restore them.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use thinmover_io::IoEngine;
 use thinmover_repository::{
-    Domain, Id, ImageRoot, InitOptions, Manifest, ManifestDraft, Passphrase, PassphraseCost,
-    RangeBuffer, ReadLimits, Repository, Result, Source, Store, Upload, UploadLimits, VolumeKey,
-    open_store,
+    Collected, Domain, Id, ImageRoot, InitOptions, MaintainOptions, Manifest, ManifestDraft,
+    Passphrase, PassphraseCost, RangeBuffer, ReadLimits, Repository, Result, Source, Store, Upload,
+    UploadLimits, VolumeKey, open_store,
 };
 
 pub(crate) const BLOCK: usize = 64 << 10;
@@ -183,7 +185,26 @@ pub(crate) fn restores_equal(
     Ok(is_equal && blocks.iter().all(Option::is_none))
 }
 
+/// Collects, without waiting for anybody; uploads that have not ended are kept from it if `fence`.
+pub(crate) fn collect_with(repository: &Repository, fence: bool) -> Result<Collected> {
+    let scratch = tempfile::tempdir().unwrap();
+    let options = MaintainOptions {
+        fence_after: fence.then_some(Duration::ZERO),
+        wait: Duration::ZERO,
+        memory_bytes: 16 << 20,
+        scratch: scratch.path().to_owned(),
+    };
+    let domain = Domain("host-1".into());
+    let report =
+        repository.maintain(Some(&domain), &options, &mut |_| ControlFlow::Continue(()))?;
+    Ok(report.domains.into_iter().next().unwrap().1)
+}
+
+pub(crate) fn collect(repository: &Repository) -> Collected {
+    collect_with(repository, false).unwrap()
+}
+
 /// Whether a verification finds nothing wrong.
 pub(crate) fn is_whole(repository: &Repository, backup: &Manifest) -> bool {
-    repository.verify(backup, &mut |_| std::ops::ControlFlow::Continue(())).unwrap().ok()
+    repository.verify(backup, &mut |_| ControlFlow::Continue(())).unwrap().ok()
 }

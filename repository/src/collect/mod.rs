@@ -1,0 +1,19 @@
+//! Collection: takes out of a domain what no live backup reaches, stops no writer and takes no lock
+//! (FORMAT.md, section 13, with the proof that no listed backup loses a block).
+//!
+//! [`run`] is the order of the steps G1 to G6, on which everything rests. What may go is decided by
+//! pure functions in [`plan`]; the other modules list, read and write.
+
+mod compact;
+mod holdings;
+mod plan;
+mod reach;
+mod report;
+mod run;
+mod spill;
+mod survey;
+#[cfg(test)]
+mod tests;
+
+pub use report::{Collected, CollectionEnd, MaintainOptions, MaintainProgress, MaintainReport};
+pub(crate) use run::collect;

@@ -1,0 +1,103 @@
+//! What may go, as pure functions of what was listed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::survey::{Ends, Member, Survey};
+use crate::index::{CONDEMNED_MAX, Generation};
+use crate::names::{ContainerRef, Place, SessionId};
+
+type Containers = BTreeSet<ContainerRef>;
+
+/// What this run condemns: packs, and index objects that carry blobs, of sessions that have ended,
+/// which nothing live reaches.
+pub(super) fn candidates(
+    survey: &Survey,
+    carriers: &Containers,
+    reached: &Containers,
+    inherited: &Containers,
+) -> Containers {
+    let open = survey.open_sessions();
+    let room = CONDEMNED_MAX.saturating_sub(inherited.len());
+    survey
+        .containers
+        .keys()
+        .filter(|container| container.place == Place::Pack || carriers.contains(container))
+        .filter(|container| !open.contains(&container.id.session()))
+        .filter(|container| !reached.contains(container) && !inherited.contains(container))
+        .take(room)
+        .copied()
+        .collect()
+}
+
+/// What may be deleted: condemned, there, and reached by nothing that is live or read.
+pub(super) fn deletable(
+    condemned: &Containers,
+    there: &BTreeMap<ContainerRef, u64>,
+    reached: &Containers,
+) -> Containers {
+    let is_there = |container: &&ContainerRef| there.contains_key(container);
+    condemned.difference(reached).filter(is_there).copied().collect()
+}
+
+/// What the last generation goes on to condemn. What others condemned stays so until it is gone, and
+/// what is gone until nothing of its session can arrive any more.
+pub(super) fn still_condemned(
+    inherited: &Containers,
+    own: &Containers,
+    is_there: impl Fn(&ContainerRef) -> bool,
+    deletable: &Containers,
+    acks: &BTreeSet<SessionId>,
+) -> Containers {
+    let is_condemned = |container: &ContainerRef| {
+        if is_there(container) {
+            inherited.contains(container) || deletable.contains(container)
+        } else {
+            !acks.contains(&container.id.session())
+        }
+    };
+    inherited.union(own).filter(|container| is_condemned(container)).copied().collect()
+}
+
+/// Keys that say nothing any more, in the order in which they are deleted.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Leftovers {
+    /// Of sessions whose end was seen.
+    pub(super) marks: Vec<Member>,
+    /// Of backups that are deleted and sessions that were fenced, of which nothing can arrive.
+    pub(super) outcomes: Vec<Member>,
+    pub(super) tombs: Vec<Member>,
+    /// Of sessions of which nothing else is left.
+    pub(super) acks: Vec<SessionId>,
+}
+
+/// `later` are the members that had an outcome at G4, `read` those that were read then.
+pub(super) fn leftovers(
+    survey: &Survey,
+    fenced: &BTreeSet<Member>,
+    later: &BTreeSet<Member>,
+    read: &BTreeSet<Member>,
+    last: &Generation,
+) -> Leftovers {
+    let Survey { containers, marks, ends, .. } = survey;
+    let Ends { outcomes, tombs, acks } = ends;
+    let is_acked = |member: &&Member| acks.contains(&member.1) && !read.contains(member);
+    let gone = |members: &BTreeSet<Member>| members.iter().filter(is_acked).copied().collect();
+    let dead: BTreeSet<Member> =
+        outcomes.iter().filter(|it| tombs.contains(it) || fenced.contains(it)).copied().collect();
+    // A tomb goes behind its outcome. At G1 that may have been made while it was listed.
+    let without_outcome = |it: &&Member| dead.contains(it) || !later.contains(it);
+    let bare: BTreeSet<Member> = tombs.iter().filter(without_outcome).copied().collect();
+    let mut in_use: BTreeSet<SessionId> = BTreeSet::new();
+    in_use.extend([marks, outcomes, tombs].into_iter().flatten().map(|(_, session)| *session));
+    in_use.extend(containers.keys().chain(&last.condemned).map(|it| it.id.session()));
+    Leftovers {
+        marks: marks
+            .iter()
+            .filter(|it| outcomes.contains(it) || tombs.contains(it))
+            .copied()
+            .collect(),
+        outcomes: gone(&dead),
+        tombs: gone(&bare),
+        acks: acks.difference(&in_use).copied().collect(),
+    }
+}

@@ -1,0 +1,470 @@
+//! The steps of a collection, in their order. Each request is answered before the next one is made;
+//! an error at any of them ends the run, and the next run goes on from what it left.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::compact::Compactor;
+use super::holdings::{Holdings, Source};
+use super::plan;
+use super::reach::{Reach, blocked_by};
+use super::report::{Collected, CollectionEnd, MaintainOptions, MaintainProgress};
+use super::survey::{Ends, Member, Survey, list_compacted, list_marks, list_read, location};
+use crate::crypto::DomainKeys;
+use crate::error::{Error, Result};
+use crate::index::{CompactedRun, DomainIndex, Generation, IndexView, list_generations};
+use crate::manifest::{self, OUTCOME_BYTES_MAX, Outcome};
+use crate::names::{self, CollectorId, ContainerRef, GenerationName, Place};
+use crate::sealed::{self, SealedKind};
+use crate::session::{MARK_BYTES_MAX, Mark};
+use crate::store::Store;
+use crate::upload::create;
+
+type OnProgress<'c> = dyn FnMut(MaintainProgress) -> ControlFlow<()> + 'c;
+
+/// How often an upload that is under way is looked at.
+const POLL: Duration = Duration::from_secs(1);
+/// More compacted runs than these are made one again.
+const RUNS_WANTED_MAX: usize = 1024;
+
+/// Collects one domain. `keys` makes the domain's keys.
+pub(crate) fn collect(
+    store: &Arc<dyn Store>,
+    keys: &dyn Fn() -> DomainKeys,
+    options: &MaintainOptions,
+    on_progress: &mut OnProgress<'_>,
+) -> Result<Collected> {
+    let survey = Survey::take(&**store, &keys())?;
+    if survey.is_quiet() {
+        return Ok(Collected { end: CollectionEnd::Idle, ..Collected::default() });
+    }
+    let id = CollectorId::random()?;
+    let mut collector = Collector {
+        store,
+        keys,
+        own: keys(),
+        options,
+        on_progress,
+        id,
+        survey,
+        collected: Collected::default(),
+    };
+    collector.collected.end = match collector.run() {
+        // What was listed is gone: somebody else merged or deleted it, or it is lost.
+        Err(error) if error.is_not_found() && collector.is_overtaken()? => CollectionEnd::Contended,
+        Err(error) if error.is_not_found() => {
+            return Err(Error::CollectionBlocked {
+                backup: "a listed backup".to_owned(),
+                cause: Box::new(error),
+            });
+        }
+        end => end?,
+    };
+    if !matches!(collector.collected.end, CollectionEnd::Finished) {
+        // Nothing was deleted by this generation's leave, so nobody needs it.
+        collector.delete(&collector.generation(false).key(collector.own.id()))?;
+    }
+    Ok(collector.collected)
+}
+
+struct Collector<'c, 'p> {
+    store: &'c Arc<dyn Store>,
+    keys: &'c dyn Fn() -> DomainKeys,
+    own: DomainKeys,
+    options: &'c MaintainOptions,
+    on_progress: &'c mut OnProgress<'p>,
+    id: CollectorId,
+    survey: Survey,
+    collected: Collected,
+}
+
+/// What the live backups of G1 reach, and where it lies.
+struct Known {
+    reach: Reach,
+    holdings: Holdings,
+    walked: BTreeSet<Member>,
+    fenced: BTreeSet<Member>,
+    /// Session runs that are merged, and carry no blobs of their own.
+    merged: Vec<ContainerRef>,
+    /// Index objects that do.
+    carriers: BTreeSet<ContainerRef>,
+    /// What is held by blobs in the compacted runs that every generation names.
+    compacted_holders: BTreeSet<ContainerRef>,
+    compacted_entries: usize,
+    merged_entries: usize,
+}
+
+impl Collector<'_, '_> {
+    fn run(&mut self) -> Result<CollectionEnd> {
+        let mut known = self.walk_live()?;
+        let gone = self.gone(known.holdings.containers())?;
+        let exists = |container: &ContainerRef| !gone.contains(container);
+        let reached = known.holdings.reached(&mut known.reach, exists)?;
+        if let Some(id) = reached.missing {
+            let cause = Error::BlockMissing { id, hint: String::new() };
+            return Err(blocked_by("a listed backup".to_owned(), cause));
+        }
+        let inherited = self.survey.view.condemned();
+        let own = plan::candidates(&self.survey, &known.carriers, &reached.containers, &inherited);
+        let condemned: BTreeSet<ContainerRef> = inherited.union(&own).copied().collect();
+
+        // G2
+        self.progress("condemning", 0, condemned.len())?;
+        let runs = self.survey.view.common_runs();
+        self.put_generation(false, &Generation { condemned: condemned.clone(), runs })?;
+        if !self.is_alone()? {
+            return Ok(CollectionEnd::Contended);
+        }
+
+        // G3
+        let open = self.settle_writers()?;
+        if !open.is_empty() {
+            let sessions = open.iter().map(|(_, session)| session.to_string()).collect();
+            return Ok(CollectionEnd::Waiting { sessions });
+        }
+
+        // G4
+        let (later, read) = self.walk_new(&mut known)?;
+        let reached = known.holdings.reached(&mut known.reach, |_| true)?.containers;
+        if !self.is_alone()? {
+            return Ok(CollectionEnd::Contended);
+        }
+        let deletable = plan::deletable(&condemned, &self.survey.containers, &reached);
+
+        // G5. An index object that is a run of other containers, too, goes only once its entries
+        // stand elsewhere.
+        let (packs, carriers): (BTreeSet<_>, BTreeSet<_>) =
+            deletable.iter().copied().partition(|it| it.place == Place::Pack);
+        self.delete_containers(&packs)?;
+        let runs = self.compact(&mut known, &deletable)?;
+
+        // G6
+        let is_there = |container: &ContainerRef| {
+            self.survey.containers.contains_key(container) && !packs.contains(container)
+        };
+        let acks = &self.survey.ends.acks;
+        let condemned = plan::still_condemned(&inherited, &own, is_there, &deletable, acks);
+        let last = Generation { condemned, runs };
+        self.put_generation(true, &last)?;
+        self.delete_merged(&known, &carriers)?;
+        self.delete_old_generations()?;
+        self.delete_unnamed_runs()?;
+        let Known { fenced, .. } = &known;
+        self.delete_leftovers(&plan::leftovers(&self.survey, fenced, &later, &read, &last))?;
+        Ok(CollectionEnd::Finished)
+    }
+
+    /// G1, behind the listing: reads the index and walks what is live. The index is listed after the
+    /// outcomes, so that it names all that they reach.
+    fn walk_live(&mut self) -> Result<Known> {
+        let view = IndexView::take(&**self.store, &self.own)?;
+        let quarter = self.options.memory_bytes / 4;
+        let mut known = Known {
+            reach: Reach::new(&self.options.scratch, quarter),
+            holdings: Holdings::new(&self.options.scratch, quarter),
+            walked: BTreeSet::new(),
+            fenced: BTreeSet::new(),
+            merged: Vec::new(),
+            carriers: BTreeSet::new(),
+            compacted_holders: BTreeSet::new(),
+            compacted_entries: 0,
+            merged_entries: 0,
+        };
+        self.read_runs(&view, &mut known)?;
+        let index = Arc::new(DomainIndex::new(&view, quarter));
+        let Ends { outcomes, tombs, .. } = self.survey.ends.clone();
+        for (at, member) in outcomes.difference(&tombs).enumerate() {
+            self.progress("reading backups", at, outcomes.len())?;
+            match self.outcome(*member)? {
+                Some(Outcome::Backup(backup)) => {
+                    known.reach.add(self.store, (self.keys)(), &backup, &index)?;
+                    known.walked.insert(*member);
+                }
+                Some(Outcome::Fenced) => drop(known.fenced.insert(*member)),
+                None => {}
+            }
+        }
+        Ok(known)
+    }
+
+    /// Those that do not exist. What was not listed may have been made since.
+    fn gone(&self, named: &[ContainerRef]) -> Result<BTreeSet<ContainerRef>> {
+        let mut gone = BTreeSet::new();
+        for container in named.iter().filter(|it| !self.survey.containers.contains_key(it)) {
+            match self.store.size(&container.key(self.own.id())) {
+                Ok(_) => {}
+                Err(error) if error.is_not_found() => drop(gone.insert(*container)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(gone)
+    }
+
+    fn read_runs(&mut self, view: &IndexView, known: &mut Known) -> Result<()> {
+        let open = self.survey.open_sessions();
+        let common = view.common_runs();
+        let objects = view.runs_for_readers();
+        for (at, object) in objects.iter().enumerate() {
+            self.progress("reading the index", at, objects.len())?;
+            let container = object.container;
+            let source = match container.place {
+                Place::Compacted => Source::Compacted,
+                // One that was not listed at first may name packs that were not.
+                _ if open.contains(&container.id.session())
+                    || !self.survey.containers.contains_key(&container) =>
+                {
+                    Source::Open
+                }
+                _ => Source::Merged,
+            };
+            let run = known.holdings.add(&**self.store, &self.own, *object, source)?;
+            let is_carrier = run.containers().contains(&container);
+            match source {
+                Source::Compacted if common.iter().any(|run| run.id == container.id) => {
+                    known.compacted_holders.extend(run.containers());
+                    known.compacted_entries += run.len();
+                }
+                Source::Merged => {
+                    known.merged_entries += run.len();
+                    if !is_carrier {
+                        known.merged.push(container);
+                    }
+                }
+                _ => {}
+            }
+            if is_carrier {
+                known.carriers.insert(container);
+            }
+        }
+        Ok(())
+    }
+
+    /// G3. Returns the uploads that have not ended and may not be kept from it.
+    fn settle_writers(&mut self) -> Result<BTreeSet<Member>> {
+        let marks = list_marks(&**self.store, self.own.id())?;
+        let begun = Instant::now();
+        loop {
+            let mut open = Ends::take(&**self.store, self.own.id())?.open_of(&marks);
+            let total = open.len();
+            for member in open.clone() {
+                if self.may_end(member)? {
+                    open.remove(&member);
+                }
+            }
+            let waited = begun.elapsed();
+            if open.is_empty() || waited >= self.options.wait {
+                return Ok(open);
+            }
+            self.progress("waiting for uploads to end", total - open.len(), total)?;
+            std::thread::sleep(POLL.min(self.options.wait - waited));
+        }
+    }
+
+    /// Keeps an upload from committing if it is old enough, and the store lets that be done safely.
+    /// Returns whether it is over.
+    fn may_end(&mut self, member: Member) -> Result<bool> {
+        let key = location(self.own.id(), member).mark();
+        let bytes = match self.store.get(&key, MARK_BYTES_MAX) {
+            Ok(bytes) => bytes,
+            // Whoever took it away had seen the session's outcome.
+            Err(error) if error.is_not_found() => return Ok(true),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(fence_after) = self.options.fence_after else { return Ok(false) };
+        if !self.store.has_conditional_writes() {
+            return Ok(false);
+        }
+        // Whoever wrote a mark that cannot be read is left to the operator.
+        let Ok(mark) = Mark::open(&self.own, &key, &bytes) else { return Ok(false) };
+        let age = Timestamp::now().duration_since(mark.started_at);
+        let is_old = Duration::try_from(age).is_ok_and(|age| age >= fence_after);
+        if is_old {
+            self.fence(member)?;
+        }
+        Ok(is_old)
+    }
+
+    fn fence(&mut self, member: Member) -> Result<()> {
+        let location = location(self.own.id(), member);
+        let fence = manifest::seal_fence(&self.own, &location)?;
+        create(&**self.store, "fence", &location.outcome(), &fence)?;
+        self.collected.fenced.push(member.1.to_string());
+        Ok(())
+    }
+
+    /// G4: adds what is live or read and was not walked, outcomes first. Counts a backup as live that
+    /// was not seen dead at G1. Returns what has an outcome, and what is read.
+    fn walk_new(&mut self, known: &mut Known) -> Result<(BTreeSet<Member>, BTreeSet<Member>)> {
+        let ends = Ends::take(&**self.store, self.own.id())?;
+        let read = list_read(&**self.store, self.own.id())?;
+        let dead = &self.survey.ends.tombs;
+        let is_live = |it: &&Member| !ends.tombs.contains(it) || !dead.contains(it);
+        let mut wanted: BTreeSet<Member> = ends.outcomes.iter().filter(is_live).copied().collect();
+        wanted.extend(&read);
+        let mut index = None;
+        for (at, member) in wanted.difference(&known.walked).enumerate() {
+            self.progress("reading new backups", at, wanted.len())?;
+            let Some(Outcome::Backup(backup)) = self.outcome(*member)? else { continue };
+            let index = match &index {
+                Some(index) => index,
+                None => {
+                    let view = IndexView::take(&**self.store, &self.own)?;
+                    let quarter = self.options.memory_bytes / 4;
+                    &*index.insert(Arc::new(DomainIndex::new(&view, quarter)))
+                }
+            };
+            known.reach.add(self.store, (self.keys)(), &backup, index)?;
+        }
+        Ok((ends.outcomes, read))
+    }
+
+    /// G5: the index of what stays. Compacted runs stay while they name nothing that goes and are
+    /// large beside what is new.
+    fn compact(
+        &mut self,
+        known: &mut Known,
+        deletable: &BTreeSet<ContainerRef>,
+    ) -> Result<BTreeSet<CompactedRun>> {
+        let containers = &self.survey.containers;
+        let stays = |it: &ContainerRef| containers.contains_key(it) && !deletable.contains(it);
+        let common = self.survey.view.common_runs();
+        let is_stale = !known.compacted_holders.iter().all(&stays);
+        let is_small = known.merged_entries >= known.compacted_entries / 4;
+        let (mut runs, sources) = if is_stale || is_small || common.len() > RUNS_WANTED_MAX {
+            (BTreeSet::new(), Source::Compacted..=Source::Merged)
+        } else {
+            (common, Source::Merged..=Source::Merged)
+        };
+        let mut compactor = Compactor::new(&**self.store, &self.own, self.id);
+        for bucket in known.holdings.entries(sources, stays) {
+            for (container, entry) in bucket? {
+                compactor.push(container, entry)?;
+            }
+        }
+        runs.append(&mut compactor.finish()?);
+        Ok(runs)
+    }
+
+    fn delete_containers(&mut self, containers: &BTreeSet<ContainerRef>) -> Result<()> {
+        for (at, container) in containers.iter().enumerate() {
+            self.progress("deleting", at, containers.len())?;
+            self.delete(&container.key(self.own.id()))?;
+            let size = self.survey.containers.get(container).copied().unwrap_or_default();
+            self.collected.deleted_containers += 1;
+            self.collected.deleted_bytes += size;
+        }
+        Ok(())
+    }
+
+    /// G6: session runs whose entries stand in the new index, and carriers that may go.
+    fn delete_merged(&mut self, known: &Known, carriers: &BTreeSet<ContainerRef>) -> Result<()> {
+        self.delete_containers(carriers)?;
+        for container in &known.merged {
+            self.delete(&container.key(self.own.id()))?;
+            self.collected.merged_indexes += 1;
+        }
+        Ok(())
+    }
+
+    fn delete_old_generations(&mut self) -> Result<()> {
+        for name in self.survey.view.generations.keys().copied().chain([self.generation(false)]) {
+            self.delete(&name.key(self.own.id()))?;
+        }
+        Ok(())
+    }
+
+    /// Compacted runs that no generation names and whose collector is not about to name them.
+    fn delete_unnamed_runs(&mut self) -> Result<()> {
+        let view = IndexView::take(&**self.store, &self.own)?;
+        let named: BTreeSet<ContainerRef> = view
+            .generations
+            .values()
+            .flat_map(|generation| &generation.runs)
+            .map(|run| run.container())
+            .collect();
+        let at_work: BTreeSet<CollectorId> =
+            view.generations.keys().filter(|it| !it.is_last).map(|it| it.collector).collect();
+        for run in list_compacted(&**self.store, self.own.id())? {
+            if !named.contains(&run) && !at_work.contains(&run.id.collector()) {
+                self.delete(&run.key(self.own.id()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn delete_leftovers(&mut self, leftovers: &plan::Leftovers) -> Result<()> {
+        let domain = self.own.id();
+        for member in &leftovers.marks {
+            self.delete(&location(domain, *member).mark())?;
+        }
+        for member in &leftovers.outcomes {
+            self.delete(&location(domain, *member).outcome())?;
+        }
+        for member in &leftovers.tombs {
+            self.delete(&location(domain, *member).tomb())?;
+        }
+        for session in &leftovers.acks {
+            self.delete(&names::ack(domain, *session))?;
+        }
+        Ok(())
+    }
+
+    fn generation(&self, is_last: bool) -> GenerationName {
+        GenerationName { collector: self.id, is_last }
+    }
+
+    fn put_generation(&self, is_last: bool, generation: &Generation) -> Result<()> {
+        let key = self.generation(is_last).key(self.own.id());
+        let bytes = sealed::seal(&self.own, &key, SealedKind::Generation, generation.encode())?;
+        create(&**self.store, "generation", &key, &bytes)?;
+        Ok(())
+    }
+
+    /// Whether this collector's generation stands, and no other beside those it adopted.
+    fn is_alone(&self) -> Result<bool> {
+        let own = self.generation(false);
+        let listed = list_generations(&**self.store, self.own.id())?;
+        let is_known =
+            |name: &GenerationName| *name == own || self.survey.view.generations.contains_key(name);
+        Ok(listed.contains(&own) && listed.iter().all(is_known))
+    }
+
+    /// Whether generations came or went that are not this collector's.
+    fn is_overtaken(&self) -> Result<bool> {
+        let mut listed = list_generations(&**self.store, self.own.id())?;
+        listed.remove(&self.generation(false));
+        Ok(!listed.iter().eq(self.survey.view.generations.keys()))
+    }
+
+    fn outcome(&self, member: Member) -> Result<Option<Outcome>> {
+        let location = location(self.own.id(), member);
+        let bytes = match self.store.get(&location.outcome(), OUTCOME_BYTES_MAX) {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let opened = manifest::open(&self.own, location, &bytes);
+        opened.map(Some).map_err(|error| blocked_by(format!("backup {}", member.1), error))
+    }
+
+    /// Deletes an object; one that is gone already is as good.
+    fn delete(&self, key: &str) -> Result<()> {
+        match self.store.delete(key) {
+            Ok(()) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn progress(&mut self, phase: &'static str, done: usize, total: usize) -> Result<()> {
+        let progress = MaintainProgress { phase, done: done as u64, total: total as u64 };
+        match (self.on_progress)(progress) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Error::Canceled),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! What the actors do: small images of few contents, so that they share blocks.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::world::{Actor, World};
+use crate::collect::{CollectionEnd, MaintainOptions};
+use crate::store::Store;
+use crate::{
+    Domain, Error, Filter, Id, ImageRoot, InitOptions, Manifest, ManifestDraft, Passphrase,
+    PassphraseCost, RangeBuffer, ReadLimits, Repository, Result, Source, UploadLimits, VolumeKey,
+};
+
+const BLOCK: usize = 64 << 10;
+
+/// An image, by the contents of its blocks; 0 is a hole.
+pub(super) type Contents = Vec<u8>;
+
+/// What was promised, for comparison with what is there.
+#[derive(Default)]
+pub(super) struct Ledger {
+    /// Backups whose commit was answered, by id.
+    pub(super) committed: BTreeMap<String, Contents>,
+    /// Backups that were to be committed; one whose commit was not answered may be listed.
+    pub(super) begun: BTreeMap<String, Contents>,
+    /// Backups whose deletion was answered.
+    pub(super) deleted: Vec<String>,
+    /// Backups whose deletion was begun.
+    pub(super) doomed: Vec<String>,
+    pub(super) failures: Vec<String>,
+}
+
+/// The repository as one actor has it open.
+pub(super) struct Client {
+    pub(super) world: Arc<World>,
+    pub(super) actor: Actor,
+    pub(super) repository: Repository,
+    pub(super) ledger: Arc<Mutex<Ledger>>,
+}
+
+pub(super) fn passphrase() -> Passphrase {
+    Passphrase::new("correct horse battery staple")
+}
+
+pub(super) fn init(store: Arc<dyn Store>) -> Repository {
+    let options =
+        InitOptions { passphrase_cost: PassphraseCost::WORTHLESS, ..InitOptions::default() };
+    Repository::init(store, &options, &passphrase()).unwrap()
+}
+
+fn block(content: u8) -> Vec<u8> {
+    format!("block {content} ").bytes().cycle().take(BLOCK).collect()
+}
+
+/// How an upload stores its blocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    /// Whether blocks lie in packs, or in the index object.
+    pub(super) in_packs: bool,
+    /// Whether each block has a pack and an index object of its own.
+    pub(super) split: bool,
+}
+
+impl Client {
+    /// Uploads an image; of the base only what differs.
+    pub(super) fn upload(
+        &self,
+        volume: &str,
+        contents: &[u8],
+        shape: Shape,
+        base: Option<&Manifest>,
+    ) -> Result<Manifest> {
+        let limits = UploadLimits {
+            embedded_bytes: if shape.in_packs { 0 } else { 4 << 20 },
+            session_entries: if shape.split { 1 } else { 1000 },
+            index_memory_bytes: 64 << 10,
+            ..UploadLimits::default()
+        };
+        let volume = VolumeKey(volume.to_owned());
+        let upload = self.repository.begin_upload(&Domain("d".into()), &volume, limits)?;
+        self.ledger.lock().unwrap().begun.insert(upload.id(), contents.to_vec());
+        let image = match base {
+            Some(base) => self.store_on_base(&upload, contents, base)?,
+            None => self.store_all(&upload, contents, shape)?,
+        };
+        let manifest = upload.commit(draft(image))?;
+        let mut ledger = self.ledger.lock().unwrap();
+        ledger.committed.insert(manifest.id.clone(), contents.to_vec());
+        Ok(manifest)
+    }
+
+    fn store_all(
+        &self,
+        upload: &crate::Upload,
+        contents: &[u8],
+        shape: Shape,
+    ) -> Result<ImageRoot> {
+        let total_bytes = (contents.len() * BLOCK) as u64;
+        let mut tree = upload.image_builder(total_bytes, BLOCK as u32)?;
+        let mut packer = upload.packer()?;
+        for content in contents {
+            let id =
+                if *content == 0 { Id::HOLE } else { packer.store_block(&block(*content))?.id };
+            if shape.split {
+                packer.finish()?;
+                packer = upload.packer()?;
+            }
+            tree.push(id)?;
+        }
+        packer.finish()?;
+        tree.finish()
+    }
+
+    fn store_on_base(
+        &self,
+        upload: &crate::Upload,
+        contents: &[u8],
+        base: &Manifest,
+    ) -> Result<ImageRoot> {
+        let before = self.ledger.lock().unwrap().begun.get(&base.id).cloned().unwrap_or_default();
+        let base = self.repository.base_image(base, ReadLimits::default())?;
+        let mut image = upload.based_image(&base, (contents.len() * BLOCK) as u64)?;
+        let mut packer = upload.packer()?;
+        for (at, content) in contents.iter().enumerate() {
+            if before.get(at) != Some(content) {
+                let id = match content {
+                    0 => Id::HOLE,
+                    content => packer.store_block(&block(*content))?.id,
+                };
+                image.set(at as u64, id)?;
+            }
+        }
+        packer.finish()?;
+        image.finish()
+    }
+
+    /// Deletes a backup.
+    pub(super) fn delete(&self, backup: &Manifest) -> Result<()> {
+        self.ledger.lock().unwrap().doomed.push(backup.id.clone());
+        self.repository.delete(backup)?;
+        self.ledger.lock().unwrap().deleted.push(backup.id.clone());
+        Ok(())
+    }
+
+    /// Opens a backup and restores it. Once it is open nothing may go wrong, save for a crash.
+    pub(super) fn read(&self, backup: &Manifest) {
+        let image = match self.repository.image(backup, ReadLimits::default()) {
+            Ok(image) => image,
+            Err(_) => return,
+        };
+        self.world.note(format!("{} has opened {}", self.actor, &backup.id[..4]));
+        let expected = self.ledger.lock().unwrap().begun.get(&backup.id).cloned();
+        let found = contents(&image);
+        drop(image);
+        if self.world.has_crashed(self.actor) {
+            return;
+        }
+        match found {
+            Ok(found) if Some(&found) == expected.as_ref() => {}
+            other => self.fail(format!("backup {} is read as {other:?}", backup.id)),
+        }
+    }
+
+    /// Collects once. What it says is noted.
+    pub(super) fn collect(&self, fence: bool) -> Result<CollectionEnd> {
+        let options = MaintainOptions {
+            fence_after: fence.then_some(Duration::ZERO),
+            wait: Duration::ZERO,
+            memory_bytes: 1 << 20,
+            scratch: PathBuf::from("/nonexistent"),
+        };
+        let report = self
+            .repository
+            .maintain(Some(&Domain("d".into())), &options, &mut |_| ControlFlow::Continue(()))?;
+        let end = report.domains.into_iter().next().map(|(_, collected)| collected.end);
+        self.world.note(format!("{} collected: {end:?}", self.actor));
+        Ok(end.unwrap_or_default())
+    }
+
+    pub(super) fn backups(&self) -> Result<Vec<Manifest>> {
+        Ok(self.repository.backups(&Filter::default())?.live)
+    }
+
+    pub(super) fn fail(&self, failure: String) {
+        self.ledger.lock().unwrap().failures.push(failure);
+    }
+
+    /// Everything that is promised, compared with what is there, by a client that is alone.
+    pub(super) fn check(&self) {
+        let listed = match self.repository.backups(&Filter::default()) {
+            Ok(listed) if listed.damaged.is_empty() => listed.live,
+            other => return self.fail(format!("the listing is {other:?}")),
+        };
+        let ids: Vec<&str> = listed.iter().map(|backup| backup.id.as_str()).collect();
+        let (committed, deleted, doomed) = {
+            let ledger = self.ledger.lock().unwrap();
+            (ledger.committed.clone(), ledger.deleted.clone(), ledger.doomed.clone())
+        };
+        for id in committed.keys() {
+            if !doomed.contains(id) && !ids.contains(&id.as_str()) {
+                self.fail(format!("backup {id} is not listed any more"));
+            }
+        }
+        for id in deleted {
+            if ids.contains(&id.as_str()) {
+                self.fail(format!("backup {id} was deleted and is listed"));
+            }
+        }
+        for backup in &listed {
+            let expected = self.ledger.lock().unwrap().begun.get(&backup.id).cloned();
+            let image = self.repository.base_image(backup, ReadLimits::default()).unwrap();
+            match contents(&image) {
+                Ok(found) if Some(&found) == expected.as_ref() => {}
+                other => self.fail(format!("listed backup {} is read as {other:?}", backup.id)),
+            }
+        }
+    }
+}
+
+/// What an image holds.
+fn contents(image: &crate::Image) -> Result<Contents> {
+    let mut found = vec![0; image.root().blocks() as usize];
+    let (mut walk, mut opener) = (image.walk(), image.opener()?);
+    let (mut bytes, mut plain) = (RangeBuffer::default(), Vec::new());
+    while let Some(window) = walk.next_window(16)? {
+        for read in image.plan(&window)? {
+            image.fetch(&read, &mut bytes)?;
+            for blob in &read.blobs {
+                opener.open(&read, &bytes, blob, &mut plain)?;
+                let content = (0..=u8::MAX).find(|content| block(*content) == plain);
+                for &block in &blob.blocks {
+                    found[block as usize] =
+                        content.ok_or(Error::Internal("recognising a block"))?;
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn draft(image: ImageRoot) -> ManifestDraft {
+    ManifestDraft {
+        source: Source { host: "host".into(), name: "vg0/lv".into(), ..Source::default() },
+        created_at: jiff::Timestamp::UNIX_EPOCH,
+        tier: "full".to_owned(),
+        reason: String::new(),
+        image,
+        mapped: None,
+        lineage: None,
+        read_bytes: 0,
+        labels: BTreeMap::new(),
+        ttl: None,
+        previous: None,
+    }
+}

@@ -1,0 +1,186 @@
+//! Random schedules: writers, a deleter, a reader and collectors, in any order of their requests.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use super::actors::{Client, Contents, Ledger, Shape, init, passphrase};
+use super::world::{Choice, Director, Fate, Waiting, World};
+use crate::Repository;
+use crate::crypto::repeatable;
+
+/// Repeatable numbers.
+#[derive(Clone)]
+struct Dice(u64);
+
+impl Dice {
+    fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        ((self.0 >> 16) % bound as u64) as usize
+    }
+
+    fn one_in(&mut self, bound: usize) -> bool {
+        self.below(bound) == 0
+    }
+
+    fn contents(&mut self) -> Contents {
+        (0..1 + self.below(3)).map(|_| self.below(5) as u8).collect()
+    }
+
+    fn shape(&mut self) -> Shape {
+        Shape { in_packs: self.one_in(2), split: self.one_in(2) }
+    }
+}
+
+/// Actors at different speeds, which change now and then; faults where `faults`.
+fn director(mut dice: Dice, actors: usize, faults: bool) -> Director {
+    let mut favourite = 0;
+    Box::new(move |waiting: &[Waiting], late: usize| {
+        if late > 0 && dice.one_in(12) {
+            return Choice::Late(dice.below(late));
+        }
+        if dice.one_in(8) {
+            favourite = dice.below(actors);
+        }
+        let index = waiting
+            .iter()
+            .position(|it| it.actor == favourite && !dice.one_in(6))
+            .unwrap_or_else(|| dice.below(waiting.len()));
+        let writes = ["create", "delete"].iter().any(|verb| waiting[index].label.starts_with(verb));
+        let fate = match dice.below(60) {
+            0 if faults => Fate::Crash,
+            1 if faults && writes => Fate::Delayed,
+            2 if faults && writes => Fate::AnswerLost,
+            3 if faults && writes => Fate::Repeated,
+            _ => Fate::Done,
+        };
+        Choice::Go(index, fate)
+    })
+}
+
+/// In turn, without a fault.
+fn in_turn() -> Director {
+    Box::new(|_, _| Choice::Go(0, Fate::Done))
+}
+
+/// What a repository holds before a schedule: a live backup, a deleted one, perhaps collected once.
+fn prepared(dice: &mut Dice, ledger: &Arc<Mutex<Ledger>>) -> BTreeMap<String, Arc<[u8]>> {
+    let world = World::new(BTreeMap::new(), 1, true, 1, in_turn());
+    let repository = init(world.store(0));
+    let client =
+        Client { world: Arc::clone(&world), actor: 0, repository, ledger: Arc::clone(ledger) };
+    for volume in ["a", "b"] {
+        client.upload(volume, &dice.contents(), dice.shape(), None).unwrap();
+    }
+    if dice.one_in(2) {
+        client.collect(false).unwrap();
+    }
+    let backups = client.backups().unwrap();
+    client.delete(&backups[dice.below(2)]).unwrap();
+    if dice.one_in(3) {
+        client.collect(false).unwrap();
+    }
+    world.objects()
+}
+
+/// Opens without a turn: opening is no part of a schedule.
+fn open(objects: &BTreeMap<String, Arc<[u8]>>) -> Repository {
+    let world = World::new(objects.clone(), 1, true, 1, in_turn());
+    Repository::open(world.store(0), &passphrase()).unwrap()
+}
+
+/// One schedule: what goes wrong, with its trace.
+fn schedule(seed: u64) -> Result<(), String> {
+    repeatable::seed(seed << 8);
+    let mut dice = Dice::new(seed);
+    let ledger = Arc::new(Mutex::new(Ledger::default()));
+    let objects = prepared(&mut dice, &ledger);
+    let opened = open(&objects);
+    let (actors, is_atomic, faults) = (5, !dice.one_in(4), !dice.one_in(4));
+    let director = director(dice.clone(), actors, faults);
+    let world = World::new(objects, actors, is_atomic, seed | 1, director);
+    std::thread::scope(|scope| {
+        for actor in 0..actors {
+            let (world, ledger) = (Arc::clone(&world), Arc::clone(&ledger));
+            let repository = opened.over(world.store(actor));
+            let mut dice = Dice::new(seed ^ (actor as u64 + 1) << 32);
+            scope.spawn(move || {
+                repeatable::seed(seed << 8 | (actor as u64 + 1));
+                let client = Client { world: Arc::clone(&world), actor, repository, ledger };
+                act(&client, &mut dice);
+                drop(client);
+                world.finish(actor);
+            });
+        }
+    });
+    // Everybody is gone. What is still under way arrives or not.
+    let last = World::new(world.objects(), 1, is_atomic, 1, in_turn());
+    let repository = opened.over(last.store(0));
+    let client = Client { world: Arc::clone(&last), actor: 0, repository, ledger };
+    client.check();
+    for _ in 0..2 {
+        if let Err(error) = client.collect(true) {
+            client.fail(format!("a last collection: {error}"));
+        }
+        client.check();
+    }
+    let failures = std::mem::take(&mut client.ledger.lock().unwrap().failures);
+    if failures.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "seed {seed}, atomic {is_atomic}: {}\n{}\nafter that:\n{}",
+        failures.join("\n"),
+        world.trace(),
+        last.trace()
+    ))
+}
+
+fn act(client: &Client, dice: &mut Dice) {
+    match client.actor {
+        0 | 1 => {
+            for _ in 0..1 + dice.below(2) {
+                let bases = if dice.one_in(2) { client.backups() } else { Ok(Vec::new()) };
+                let Ok(bases) = bases else { return };
+                let base = (!bases.is_empty()).then(|| &bases[dice.below(bases.len().max(1))]);
+                let volume = ["a", "b"][client.actor];
+                let _ = client.upload(volume, &dice.contents(), dice.shape(), base);
+            }
+        }
+        2 => {
+            for _ in 0..1 + dice.below(2) {
+                let Ok(backups) = client.backups() else { return };
+                if !backups.is_empty() {
+                    let _ = client.delete(&backups[dice.below(backups.len())]);
+                }
+            }
+        }
+        3 if dice.one_in(2) => {
+            let Ok(backups) = client.backups() else { return };
+            if !backups.is_empty() {
+                client.read(&backups[dice.below(backups.len())]);
+            }
+        }
+        _ => {
+            for _ in 0..1 + dice.below(2) {
+                let _ = client.collect(dice.one_in(2));
+            }
+        }
+    }
+}
+
+#[test]
+fn no_schedule_loses_a_block_of_a_listed_backup() {
+    let rounds = std::env::var("THINMOVER_TEST_ROUNDS").map_or(1, |rounds| rounds.parse().unwrap());
+    let first: u64 = std::env::var("THINMOVER_TEST_SEED").map_or(0, |seed| seed.parse().unwrap());
+    for seed in first..first + 10_000 * rounds {
+        if let Err(failure) = schedule(seed) {
+            panic!("{failure}");
+        }
+    }
+}

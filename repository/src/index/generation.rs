@@ -1,0 +1,150 @@
+//! Generations: what collection tells writers before it deletes anything (FORMAT.md, section 13).
+
+use std::collections::BTreeSet;
+
+use crate::container::u32_at;
+use crate::id::Id;
+use crate::names::{ContainerId, ContainerRef, Place};
+use crate::sealed::sealed_bytes_max;
+
+/// Containers that collection condemns at most; what is dead beyond that waits for its next run.
+pub(crate) const CONDEMNED_MAX: usize = 262_144;
+/// What a reader takes: several collectors may have added to what was condemned.
+const CONDEMNED_READ_MAX: usize = 4 * CONDEMNED_MAX;
+const RUNS_MAX: usize = 65_536;
+
+const COUNTS_BYTES: usize = 8;
+const CONDEMNED_BYTES: usize = 33;
+const RUN_BYTES: usize = 72;
+
+/// Longest generation object.
+pub(crate) const GENERATION_BYTES_MAX: u64 =
+    sealed_bytes_max(COUNTS_BYTES + CONDEMNED_READ_MAX * CONDEMNED_BYTES + RUNS_MAX * RUN_BYTES);
+
+/// What a generation says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Generation {
+    /// Containers that may be gone at any moment: nothing new may count on them.
+    pub(crate) condemned: BTreeSet<ContainerRef>,
+    /// The runs that collection made and that name nothing which is gone and not condemned.
+    pub(crate) runs: BTreeSet<CompactedRun>,
+}
+
+/// An index run that collection made, as a generation names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct CompactedRun {
+    pub(crate) id: ContainerId,
+    /// Length of its object in bytes.
+    pub(crate) size: u64,
+    /// The first blob it names. Runs of one collector do not overlap.
+    pub(crate) first: Id,
+}
+
+impl CompactedRun {
+    pub(crate) fn container(&self) -> ContainerRef {
+        ContainerRef { place: Place::Compacted, id: self.id }
+    }
+}
+
+impl Generation {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(
+            COUNTS_BYTES + self.condemned.len() * CONDEMNED_BYTES + self.runs.len() * RUN_BYTES,
+        );
+        for count in [self.condemned.len(), self.runs.len()] {
+            bytes.extend(u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
+        }
+        for container in &self.condemned {
+            bytes.push(container.place.number());
+            bytes.extend(container.id.0);
+        }
+        for run in &self.runs {
+            bytes.extend(run.id.0);
+            bytes.extend(run.size.to_le_bytes());
+            bytes.extend(run.first.0);
+        }
+        bytes
+    }
+
+    /// The message of an error says what is wrong.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
+        let count = |at| u32_at(bytes, at).map(|count| count as usize).ok_or("it has no counts");
+        let (condemned_count, runs_count) = (count(0)?, count(4)?);
+        if condemned_count > CONDEMNED_READ_MAX || runs_count > RUNS_MAX {
+            return Err("its counts are out of bounds");
+        }
+        let runs_at = COUNTS_BYTES + condemned_count * CONDEMNED_BYTES;
+        if bytes.len() != runs_at + runs_count * RUN_BYTES {
+            return Err("its length does not fit its counts");
+        }
+        let (condemned, runs) = (&bytes[COUNTS_BYTES..runs_at], &bytes[runs_at..]);
+        let condemned = condemned.chunks_exact(CONDEMNED_BYTES).map(parse_condemned);
+        let runs = runs.chunks_exact(RUN_BYTES).map(parse_run);
+        Ok(Self { condemned: ascending(condemned)?, runs: ascending(runs)? })
+    }
+}
+
+fn parse_condemned(raw: &[u8]) -> Option<ContainerRef> {
+    let (place, id) = raw.split_first()?;
+    Some(ContainerRef { place: Place::from_number(*place)?, id: ContainerId(*id.first_chunk()?) })
+}
+
+fn parse_run(raw: &[u8]) -> Option<CompactedRun> {
+    let size = u64::from_le_bytes(*raw.get(32..40)?.first_chunk()?);
+    Some(CompactedRun { id: ContainerId(*raw.first_chunk()?), size, first: Id(*raw.last_chunk()?) })
+}
+
+/// A set has one spelling: in ascending order.
+fn ascending<T: Ord>(items: impl Iterator<Item = Option<T>>) -> Result<BTreeSet<T>, &'static str> {
+    let mut set = BTreeSet::new();
+    for item in items {
+        let item = item.ok_or("it names something of no known kind")?;
+        if set.last().is_some_and(|last| *last >= item) {
+            return Err("what it names is not in order");
+        }
+        set.insert(item);
+    }
+    Ok(set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_generation_has_one_spelling() {
+        let container = |place, byte| ContainerRef { place, id: ContainerId([byte; 32]) };
+        let generation = Generation {
+            condemned: [
+                container(Place::Pack, 1),
+                container(Place::Pack, 9),
+                container(Place::Index, 0),
+            ]
+            .into(),
+            runs: [CompactedRun { id: ContainerId([4; 32]), size: 1 << 33, first: Id([5; 32]) }]
+                .into(),
+        };
+        let bytes = generation.encode();
+        assert_eq!(Generation::parse(&bytes).unwrap(), generation);
+        let mut swapped = bytes.clone();
+        swapped.copy_within(COUNTS_BYTES..COUNTS_BYTES + 33, COUNTS_BYTES + 33);
+        assert!(Generation::parse(&swapped).is_err(), "one container twice");
+        assert!(Generation::parse(&bytes[..bytes.len() - 1]).is_err());
+        let empty = Generation::default();
+        assert_eq!(Generation::parse(&empty.encode()).unwrap(), empty);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_parse_or_are_refused(mut bytes in proptest::collection::vec(0u8..4, 0..300)) {
+            if let Some(counts) = bytes.first_chunk_mut::<8>() {
+                counts[1..4].fill(0);
+                counts[5..].fill(0);
+            }
+            if let Ok(generation) = Generation::parse(&bytes) {
+                prop_assert_eq!(generation.encode(), bytes);
+            }
+        }
+    }
+}

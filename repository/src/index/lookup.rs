@@ -1,0 +1,221 @@
+//! Finding blobs through a domain's index runs, in bounded memory.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::view::{IndexView, RunObject, is_damage};
+use crate::container::{Entry, Run, read_run};
+use crate::crypto::DomainKeys;
+use crate::error::{Error, Result};
+use crate::id::Id;
+use crate::names::{ContainerRef, DomainId};
+use crate::store::Store;
+
+/// How often collection may take runs away while they are read.
+const REFRESHES_MAX: u32 = 100;
+
+/// Where a blob was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Located {
+    pub(crate) container: ContainerRef,
+    pub(crate) entry: Entry,
+    /// The index object that says so.
+    pub(crate) index: ContainerRef,
+}
+
+/// Looks ids up in the runs of one domain. Decoded runs stay in memory up to a bound; beyond it the
+/// one used longest ago is read again when it is needed.
+#[derive(Debug)]
+pub(crate) struct DomainIndex {
+    cache_bytes: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    objects: Vec<RunObject>,
+    /// Read where there is no other holder: they may be gone at any moment.
+    condemned: Arc<BTreeSet<ContainerRef>>,
+    /// Counts the looks at the store.
+    look: u32,
+    /// Most recently used first.
+    runs: VecDeque<(ContainerRef, Arc<Run>)>,
+    bytes: usize,
+    /// Index objects that could not be read, and why.
+    damaged: HashMap<ContainerRef, String>,
+}
+
+impl State {
+    fn see(&mut self, view: &IndexView) {
+        self.objects = view.runs_for_readers();
+        self.condemned = Arc::new(view.condemned());
+        self.damaged.clear();
+        self.look += 1;
+    }
+}
+
+/// Those of the wanted blobs that were found, and whether a run was gone.
+struct Search {
+    found: HashMap<Id, Located>,
+    is_outdated: bool,
+}
+
+impl DomainIndex {
+    /// An index over what `view` shows.
+    pub(crate) fn new(view: &IndexView, cache_bytes: usize) -> Self {
+        let mut state = State::default();
+        state.see(view);
+        Self { cache_bytes, state: Mutex::new(state) }
+    }
+
+    /// Where each of `ids` (no holes) lies; every one or an error.
+    pub(crate) fn locate(
+        &self,
+        store: &dyn Store,
+        keys: &DomainKeys,
+        ids: &[Id],
+    ) -> Result<HashMap<Id, Located>> {
+        let found = self.locate_available(store, keys, ids)?;
+        match ids.iter().find(|id| !found.contains_key(id)) {
+            None => Ok(found),
+            Some(&id) => Err(Error::BlockMissing { id, hint: self.damage_hint(keys.id()) }),
+        }
+    }
+
+    /// Where those of `ids` lie that are in any index object that can be read.
+    pub(crate) fn locate_available(
+        &self,
+        store: &dyn Store,
+        keys: &DomainKeys,
+        ids: &[Id],
+    ) -> Result<HashMap<Id, Located>> {
+        for _ in 0..REFRESHES_MAX {
+            let look = self.lock().look;
+            let search = self.search(store, keys, ids)?;
+            if !search.is_outdated || search.found.len() == ids.len() {
+                return Ok(search.found);
+            }
+            // A run was there when they were listed and is gone: collection made others of it.
+            let view = IndexView::take(store, keys)?;
+            let mut state = self.lock();
+            if state.look == look {
+                state.see(&view);
+            }
+        }
+        Err(Error::Internal("reading an index that keeps changing"))
+    }
+
+    fn search(&self, store: &dyn Store, keys: &DomainKeys, ids: &[Id]) -> Result<Search> {
+        let condemned = Arc::clone(&self.lock().condemned);
+        let mut wanted: Vec<Id> = ids.to_vec();
+        let mut found = HashMap::with_capacity(ids.len());
+        let mut last_resort = HashMap::new();
+        let mut is_outdated = false;
+        for object in self.lookup_order() {
+            if wanted.is_empty() {
+                break;
+            }
+            if !wanted.iter().any(|id| object.may_name(id)) {
+                continue;
+            }
+            let run = match self.run(store, keys, object) {
+                Ok(Some(run)) => run,
+                Ok(None) => continue,
+                Err(error) if error.is_not_found() => {
+                    is_outdated = true;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let index = object.container;
+            wanted.retain(|id| {
+                for (container, entry) in run.holders(id) {
+                    let located = Located { container, entry, index };
+                    if !condemned.contains(&container) {
+                        found.insert(*id, located);
+                        return false;
+                    }
+                    last_resort.insert(*id, located);
+                }
+                true
+            });
+        }
+        for id in wanted {
+            found.extend(last_resort.remove(&id).map(|located| (id, located)));
+        }
+        Ok(Search { found, is_outdated })
+    }
+
+    /// The index objects that were needed so far and could not be read, and why.
+    pub(crate) fn damaged(&self) -> Vec<(ContainerRef, String)> {
+        self.lock().damaged.iter().map(|(container, error)| (*container, error.clone())).collect()
+    }
+
+    /// What is in memory first: the window before is the best guess for this one.
+    fn lookup_order(&self) -> Vec<RunObject> {
+        let state = self.lock();
+        let ranks: HashMap<ContainerRef, usize> =
+            state.runs.iter().map(|(container, _)| *container).zip(0..).collect();
+        let mut order = state.objects.clone();
+        order.sort_by_key(|object| ranks.get(&object.container).copied().unwrap_or(usize::MAX));
+        order
+    }
+
+    /// `None` for one that is damaged, `NotFound` for one that is gone.
+    fn run(
+        &self,
+        store: &dyn Store,
+        keys: &DomainKeys,
+        object: RunObject,
+    ) -> Result<Option<Arc<Run>>> {
+        {
+            let mut state = self.lock();
+            if state.damaged.contains_key(&object.container) {
+                return Ok(None);
+            }
+            let at = state.runs.iter().position(|(container, _)| *container == object.container);
+            if let Some(hit) = at.and_then(|at| state.runs.remove(at)) {
+                let run = Arc::clone(&hit.1);
+                state.runs.push_front(hit);
+                return Ok(Some(run));
+            }
+        }
+        match read_run(store, keys, object.container, object.size) {
+            Ok(run) => {
+                let run = Arc::new(run);
+                self.insert(object.container, Arc::clone(&run));
+                Ok(Some(run))
+            }
+            Err(error) if is_damage(&error) && !error.is_not_found() => {
+                self.lock().damaged.insert(object.container, error.to_string());
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn insert(&self, container: ContainerRef, run: Arc<Run>) {
+        let mut state = self.lock();
+        state.bytes += run.memory_bytes();
+        state.runs.push_front((container, run));
+        while state.bytes > self.cache_bytes && state.runs.len() > 1 {
+            if let Some((_, oldest)) = state.runs.pop_back() {
+                state.bytes -= oldest.memory_bytes();
+            }
+        }
+    }
+
+    fn damage_hint(&self, domain: DomainId) -> String {
+        let state = self.lock();
+        let Some((container, error)) = state.damaged.iter().next() else { return String::new() };
+        format!(
+            "; {} of its index objects cannot be read, {}: {error}",
+            state.damaged.len(),
+            container.key(domain)
+        )
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
