@@ -221,10 +221,17 @@ impl Collector<'_, '_> {
                 }
                 _ => Source::Merged,
             };
-            let run = known.holdings.add(&**self.store, &self.own, *object, source)?;
+            let is_common = common.iter().any(|run| run.id == container.id);
+            let run = match known.holdings.add(&**self.store, &self.own, *object, source) {
+                // Named by a generation that arrived late, when nobody named it any more.
+                Err(error) if error.is_not_found() && source == Source::Compacted && !is_common => {
+                    continue;
+                }
+                run => run?,
+            };
             let is_carrier = run.containers().contains(&container);
             match source {
-                Source::Compacted if common.iter().any(|run| run.id == container.id) => {
+                Source::Compacted if is_common => {
                     known.compacted_holders.extend(run.containers());
                     known.compacted_entries += run.len();
                 }

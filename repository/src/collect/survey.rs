@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use crate::crypto::DomainKeys;
 use crate::error::Result;
-use crate::index::IndexView;
+use crate::index::{IndexView, list_containers};
 use crate::names::{
     self, BackupLocation, ContainerRef, DomainId, Place, SessionId, VolumeId, parse_reader,
     parse_volume_session,
@@ -20,8 +20,8 @@ pub(super) type Member = (VolumeId, SessionId);
 pub(super) struct Survey {
     /// Listed first. Only its generations are used.
     pub(super) view: IndexView,
-    /// Index objects, then packs, with their lengths in bytes. So every pack that a listed index
-    /// object names is listed, or gone. Listed before the marks: what has no mark by then has ended.
+    /// Packs and index objects, with their lengths in bytes. Listed before the marks: what has no mark
+    /// by then has ended.
     pub(super) containers: BTreeMap<ContainerRef, u64>,
     pub(super) marks: BTreeSet<Member>,
     pub(super) ends: Ends,
@@ -39,16 +39,7 @@ impl Survey {
     pub(super) fn take(store: &dyn Store, keys: &DomainKeys) -> Result<Self> {
         let view = IndexView::take(store, keys)?;
         let domain = keys.id();
-        let mut containers = BTreeMap::new();
-        for (place, prefix) in
-            [(Place::Index, names::indexes(domain)), (Place::Pack, names::packs(domain))]
-        {
-            list(store, &prefix, |name, size| {
-                if let Ok(id) = name.parse() {
-                    containers.insert(ContainerRef { place, id }, size);
-                }
-            })?;
-        }
+        let containers = list_containers(store, domain)?;
         let marks = list_members(store, &names::sessions(domain))?;
         let ends = Ends::take(store, domain)?;
         Ok(Self { view, containers, marks, ends })

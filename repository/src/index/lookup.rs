@@ -1,9 +1,9 @@
 //! Finding blobs through a domain's index runs, in bounded memory.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::view::{IndexView, RunObject, is_damage};
+use super::view::{IndexView, RunObject, is_damage, list_containers};
 use crate::container::{Entry, Run, read_run};
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
@@ -34,8 +34,7 @@ pub(crate) struct DomainIndex {
 #[derive(Debug, Default)]
 struct State {
     objects: Vec<RunObject>,
-    /// Read where there is no other holder: they may be gone at any moment.
-    condemned: Arc<BTreeSet<ContainerRef>>,
+    doubts: Arc<Doubts>,
     /// Counts the looks at the store.
     look: u32,
     /// Most recently used first.
@@ -45,10 +44,44 @@ struct State {
     damaged: HashMap<ContainerRef, String>,
 }
 
+/// What may be gone: read only where there is no other holder, and only if it is there.
+#[derive(Debug, Default)]
+struct Doubts {
+    condemned: BTreeSet<ContainerRef>,
+    /// Runs that a slow collection made of what it knew.
+    runs: BTreeSet<ContainerRef>,
+    /// The containers that exist, listed when that is first asked.
+    present: OnceLock<BTreeSet<ContainerRef>>,
+}
+
+impl Doubts {
+    fn concern(&self, located: &Located) -> bool {
+        self.runs.contains(&located.index) || self.condemned.contains(&located.container)
+    }
+
+    fn is_present(
+        &self,
+        store: &dyn Store,
+        domain: DomainId,
+        container: &ContainerRef,
+    ) -> Result<bool> {
+        if self.present.get().is_none() {
+            let present = list_containers(store, domain)?.into_keys().collect();
+            self.present.get_or_init(|| present);
+        }
+        Ok(self.present.get().is_some_and(|present| present.contains(container)))
+    }
+}
+
 impl State {
     fn see(&mut self, view: &IndexView) {
         self.objects = view.runs_for_readers();
-        self.condemned = Arc::new(view.condemned());
+        let believed: BTreeSet<ContainerRef> =
+            view.runs_for_writers().iter().map(|object| object.container).collect();
+        let runs = self.objects.iter().map(|object| object.container);
+        let runs = runs.filter(|container| !believed.contains(container)).collect();
+        let condemned = view.condemned();
+        self.doubts = Arc::new(Doubts { condemned, runs, present: OnceLock::new() });
         self.damaged.clear();
         self.look += 1;
     }
@@ -89,27 +122,37 @@ impl DomainIndex {
         keys: &DomainKeys,
         ids: &[Id],
     ) -> Result<HashMap<Id, Located>> {
+        let mut is_settled = false;
         for _ in 0..REFRESHES_MAX {
             let look = self.lock().look;
-            let search = self.search(store, keys, ids)?;
+            let search = self.search(store, keys, ids, is_settled)?;
             if !search.is_outdated || search.found.len() == ids.len() {
                 return Ok(search.found);
             }
-            // A run was there when they were listed and is gone: collection made others of it.
+            // A run was there when they were listed and is gone: collection made others of it. Where
+            // the listing is still the same, it is lost.
             let view = IndexView::take(store, keys)?;
             let mut state = self.lock();
             if state.look == look {
+                is_settled = state.objects == view.runs_for_readers();
                 state.see(&view);
             }
         }
         Err(Error::Internal("reading an index that keeps changing"))
     }
 
-    fn search(&self, store: &dyn Store, keys: &DomainKeys, ids: &[Id]) -> Result<Search> {
-        let condemned = Arc::clone(&self.lock().condemned);
+    /// One pass over the runs; of those that are gone nothing is expected any more if `is_settled`.
+    fn search(
+        &self,
+        store: &dyn Store,
+        keys: &DomainKeys,
+        ids: &[Id],
+        is_settled: bool,
+    ) -> Result<Search> {
+        let doubts = Arc::clone(&self.lock().doubts);
         let mut wanted: Vec<Id> = ids.to_vec();
         let mut found = HashMap::with_capacity(ids.len());
-        let mut last_resort = HashMap::new();
+        let mut last_resort: HashMap<Id, Vec<Located>> = HashMap::new();
         let mut is_outdated = false;
         for object in self.lookup_order() {
             if wanted.is_empty() {
@@ -121,6 +164,14 @@ impl DomainIndex {
             let run = match self.run(store, keys, object) {
                 Ok(Some(run)) => run,
                 Ok(None) => continue,
+                // Named by a generation that is out of date itself.
+                Err(error) if error.is_not_found() && doubts.runs.contains(&object.container) => {
+                    continue;
+                }
+                Err(error) if error.is_not_found() && is_settled => {
+                    self.lock().damaged.insert(object.container, error.to_string());
+                    continue;
+                }
                 Err(error) if error.is_not_found() => {
                     is_outdated = true;
                     continue;
@@ -131,17 +182,22 @@ impl DomainIndex {
             wanted.retain(|id| {
                 for (container, entry) in run.holders(id) {
                     let located = Located { container, entry, index };
-                    if !condemned.contains(&container) {
+                    if !doubts.concern(&located) {
                         found.insert(*id, located);
                         return false;
                     }
-                    last_resort.insert(*id, located);
+                    last_resort.entry(*id).or_default().push(located);
                 }
                 true
             });
         }
         for id in wanted {
-            found.extend(last_resort.remove(&id).map(|located| (id, located)));
+            for located in last_resort.remove(&id).unwrap_or_default() {
+                if doubts.is_present(store, keys.id(), &located.container)? {
+                    found.insert(id, located);
+                    break;
+                }
+            }
         }
         Ok(Search { found, is_outdated })
     }

@@ -10,4 +10,4 @@ mod view;
 
 pub(crate) use generation::{CONDEMNED_MAX, CompactedRun, Generation};
 pub(crate) use lookup::{DomainIndex, Located};
-pub(crate) use view::{IndexView, RunObject, is_damage, list_generations};
+pub(crate) use view::{IndexView, RunObject, is_damage, list_containers, list_generations};

@@ -56,7 +56,8 @@ impl IndexView {
         self.with_compacted(self.common_runs())
     }
 
-    /// All runs: whatever they say of a container that exists is true.
+    /// All runs: whatever they say of a container that exists is true. Those that writers may not
+    /// believe may name what is gone.
     pub(crate) fn runs_for_readers(&self) -> Vec<RunObject> {
         let all = self.generations.values().flat_map(|generation| &generation.runs);
         self.with_compacted(all.copied().collect())
@@ -152,6 +153,25 @@ fn read_generation(
     let plain = sealed::open_kind(keys, &key, SealedKind::Generation, &bytes)?;
     let generation = Generation::parse(&plain);
     generation.map(Some).map_err(|reason| Error::damaged(&key, reason))
+}
+
+/// Index objects, then packs, with their lengths in bytes. So every pack that a listed index object
+/// names is listed, or gone.
+pub(crate) fn list_containers(
+    store: &dyn Store,
+    domain: DomainId,
+) -> Result<BTreeMap<ContainerRef, u64>> {
+    let mut containers = BTreeMap::new();
+    for (place, prefix) in
+        [(Place::Index, names::indexes(domain)), (Place::Pack, names::packs(domain))]
+    {
+        store.list(&prefix, &mut |entry| {
+            let id = entry.key.strip_prefix(&prefix).and_then(|name| name.parse().ok());
+            containers.extend(id.map(|id| (ContainerRef { place, id }, entry.size_bytes)));
+            ControlFlow::Continue(())
+        })?;
+    }
+    Ok(containers)
 }
 
 /// The index objects that sessions published, in no order. A name of another shape is a newer

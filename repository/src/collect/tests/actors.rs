@@ -41,14 +41,10 @@ pub(super) struct Client {
     pub(super) ledger: Arc<Mutex<Ledger>>,
 }
 
-pub(super) fn passphrase() -> Passphrase {
-    Passphrase::new("correct horse battery staple")
-}
-
 pub(super) fn init(store: Arc<dyn Store>) -> Repository {
     let options =
         InitOptions { passphrase_cost: PassphraseCost::WORTHLESS, ..InitOptions::default() };
-    Repository::init(store, &options, &passphrase()).unwrap()
+    Repository::init(store, &options, &Passphrase::new("secret")).unwrap()
 }
 
 fn block(content: u8) -> Vec<u8> {

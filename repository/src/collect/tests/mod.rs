@@ -10,5 +10,8 @@
 )]
 
 mod actors;
+mod faults;
 mod schedules;
+mod stage;
+mod traces;
 mod world;

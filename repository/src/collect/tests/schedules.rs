@@ -1,11 +1,8 @@
 //! Random schedules: writers, a deleter, a reader and collectors, in any order of their requests.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-
-use super::actors::{Client, Contents, Ledger, Shape, init, passphrase};
-use super::world::{Choice, Director, Fate, Waiting, World};
-use crate::Repository;
+use super::actors::{Client, Contents, Shape};
+use super::stage::{Act, Stage};
+use super::world::{Choice, Director, Fate, Waiting};
 use crate::crypto::repeatable;
 
 /// Repeatable numbers.
@@ -63,82 +60,43 @@ fn director(mut dice: Dice, actors: usize, faults: bool) -> Director {
     })
 }
 
-/// In turn, without a fault.
-fn in_turn() -> Director {
-    Box::new(|_, _| Choice::Go(0, Fate::Done))
-}
-
 /// What a repository holds before a schedule: a live backup, a deleted one, perhaps collected once.
-fn prepared(dice: &mut Dice, ledger: &Arc<Mutex<Ledger>>) -> BTreeMap<String, Arc<[u8]>> {
-    let world = World::new(BTreeMap::new(), 1, true, 1, in_turn());
-    let repository = init(world.store(0));
-    let client =
-        Client { world: Arc::clone(&world), actor: 0, repository, ledger: Arc::clone(ledger) };
-    for volume in ["a", "b"] {
-        client.upload(volume, &dice.contents(), dice.shape(), None).unwrap();
-    }
-    if dice.one_in(2) {
-        client.collect(false).unwrap();
-    }
-    let backups = client.backups().unwrap();
-    client.delete(&backups[dice.below(2)]).unwrap();
-    if dice.one_in(3) {
-        client.collect(false).unwrap();
-    }
-    world.objects()
-}
-
-/// Opens without a turn: opening is no part of a schedule.
-fn open(objects: &BTreeMap<String, Arc<[u8]>>) -> Repository {
-    let world = World::new(objects.clone(), 1, true, 1, in_turn());
-    Repository::open(world.store(0), &passphrase()).unwrap()
+fn prepared(dice: &mut Dice) -> Stage {
+    Stage::new(true, |client| {
+        for volume in ["a", "b"] {
+            client.upload(volume, &dice.contents(), dice.shape(), None).unwrap();
+        }
+        if dice.one_in(2) {
+            client.collect(false).unwrap();
+        }
+        let backups = client.backups().unwrap();
+        client.delete(&backups[dice.below(2)]).unwrap();
+        if dice.one_in(3) {
+            client.collect(false).unwrap();
+        }
+    })
 }
 
 /// One schedule: what goes wrong, with its trace.
 fn schedule(seed: u64) -> Result<(), String> {
     repeatable::seed(seed << 8);
     let mut dice = Dice::new(seed);
-    let ledger = Arc::new(Mutex::new(Ledger::default()));
-    let objects = prepared(&mut dice, &ledger);
-    let opened = open(&objects);
-    let (actors, is_atomic, faults) = (5, !dice.one_in(4), !dice.one_in(4));
+    let mut stage = prepared(&mut dice);
+    stage.is_atomic = !dice.one_in(4);
+    stage.coin = Some(seed | 1);
+    let (actors, faults) = (5, !dice.one_in(4));
     let director = director(dice.clone(), actors, faults);
-    let world = World::new(objects, actors, is_atomic, seed | 1, director);
-    std::thread::scope(|scope| {
-        for actor in 0..actors {
-            let (world, ledger) = (Arc::clone(&world), Arc::clone(&ledger));
-            let repository = opened.over(world.store(actor));
-            let mut dice = Dice::new(seed ^ (actor as u64 + 1) << 32);
-            scope.spawn(move || {
-                repeatable::seed(seed << 8 | (actor as u64 + 1));
-                let client = Client { world: Arc::clone(&world), actor, repository, ledger };
-                act(&client, &mut dice);
-                drop(client);
-                world.finish(actor);
-            });
-        }
+    let acts = (0..actors).map(|actor| {
+        let mut dice = Dice::new(seed ^ ((actor as u64 + 1) << 32));
+        let act: Act = Box::new(move |client| {
+            repeatable::seed(seed << 8 | (actor as u64 + 1));
+            act(client, &mut dice);
+        });
+        act
     });
+    stage.play(acts.collect(), director);
     // Everybody is gone. What is still under way arrives or not.
-    let last = World::new(world.objects(), 1, is_atomic, 1, in_turn());
-    let repository = opened.over(last.store(0));
-    let client = Client { world: Arc::clone(&last), actor: 0, repository, ledger };
-    client.check();
-    for _ in 0..2 {
-        if let Err(error) = client.collect(true) {
-            client.fail(format!("a last collection: {error}"));
-        }
-        client.check();
-    }
-    let failures = std::mem::take(&mut client.ledger.lock().unwrap().failures);
-    if failures.is_empty() {
-        return Ok(());
-    }
-    Err(format!(
-        "seed {seed}, atomic {is_atomic}: {}\n{}\nafter that:\n{}",
-        failures.join("\n"),
-        world.trace(),
-        last.trace()
-    ))
+    stage.verdict().map_err(|failure| format!("seed {seed}: {failure}"))
 }
 
 fn act(client: &Client, dice: &mut Dice) {

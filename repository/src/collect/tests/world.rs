@@ -69,7 +69,9 @@ struct State {
     granted: Option<(Actor, Fate)>,
     running: usize,
     crashed: Vec<bool>,
-    coin: u64,
+    /// What a listing shows of that which came or went meanwhile; `None`: nothing.
+    coin: Option<u64>,
+    requests: usize,
     trace: Vec<String>,
 }
 
@@ -79,7 +81,7 @@ impl World {
         objects: BTreeMap<String, Arc<[u8]>>,
         actors: usize,
         is_atomic: bool,
-        seed: u64,
+        coin: Option<u64>,
         director: Director,
     ) -> Arc<Self> {
         let state = State {
@@ -90,7 +92,8 @@ impl World {
             granted: None,
             running: actors,
             crashed: vec![false; actors],
-            coin: seed,
+            coin,
+            requests: 0,
             trace: Vec::new(),
         };
         Arc::new(Self { state: Mutex::new(state), turn: Condvar::new(), is_atomic })
@@ -114,13 +117,25 @@ impl World {
         self.lock().crashed[actor]
     }
 
-    /// What the store holds, and what may still arrive and has not.
+    /// What the store holds.
     pub(super) fn objects(&self) -> BTreeMap<String, Arc<[u8]>> {
         self.lock().objects.clone()
     }
 
+    /// All that is under way arrives.
+    pub(super) fn arrive(&self) {
+        let mut state = self.lock();
+        for effect in std::mem::take(&mut state.late) {
+            state.apply(&effect, self.is_atomic);
+        }
+    }
+
     pub(super) fn trace(&self) -> String {
         self.lock().trace.join("\n")
+    }
+
+    pub(super) fn requests(&self) -> usize {
+        self.lock().requests
     }
 
     /// Notes something that is no request.
@@ -152,6 +167,7 @@ impl World {
             }
         };
         state.granted = None;
+        state.requests += 1;
         state.waiting[actor] = None;
         let fated = if fate == Fate::Done { String::new() } else { format!(" {fate:?}") };
         state.trace.push(format!("{actor} {label}{fated}"));
@@ -204,10 +220,11 @@ impl State {
     }
 
     fn flip(&mut self) -> bool {
-        self.coin ^= self.coin << 13;
-        self.coin ^= self.coin >> 7;
-        self.coin ^= self.coin << 17;
-        self.coin & (1 << 20) != 0
+        let Some(coin) = &mut self.coin else { return false };
+        *coin ^= *coin << 13;
+        *coin ^= *coin >> 7;
+        *coin ^= *coin << 17;
+        *coin & (1 << 20) != 0
     }
 
     fn keys(&self, prefix: &str) -> BTreeMap<String, u64> {
