@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::dm_thin::tests::image::{Image, Shape, Volume, device};
-use crate::lineage::PhysicalExtents;
+use crate::error::LvmError;
+use crate::lineage::{PhysicalExtents, check_metadata};
 use crate::testing::uuid;
 
 const SHAPE: Shape = Shape { seed: 1, entries: 3, slack: false };
@@ -87,6 +88,8 @@ fn broken(change: impl FnOnce(&mut Now)) -> (Option<Broken>, Option<Broken>) {
 fn snapshots_and_deletes_by_others_break_nothing() {
     assert_eq!(broken(|_| ()), (None, None));
     assert_eq!(broken(|now| now.others.clear()), (None, None));
+    // A new volume has the pool's time, and does not move it on.
+    assert_eq!(broken(|now| now.others[2].creation_time = time(5)), (None, None));
     // Nothing at all has happened since.
     let mut untouched = now();
     untouched.superblock.time = time(5);
@@ -106,6 +109,26 @@ fn metadata_that_was_set_back_is_noticed_before_a_snapshot_hides_it() {
     set_back(broken(|now| now.origin.snapshotted_time = time(4)));
     // Set back to time 3, given LVM's transaction, and gone on: a later device of an earlier time.
     set_back(broken(|now| now.others[2].creation_time = time(4)));
+}
+
+#[test]
+fn every_device_of_the_pool_is_looked_at() {
+    let lineage = Lineage { pool_transaction: 5, ..lineage() };
+    let check = |earlier, go_on| {
+        let mut image = Image::new(128);
+        for id in 1..100 {
+            image.creation_time = if id == earlier { 4 } else { 5 };
+            image.add(id, &Volume::new(), SHAPE);
+        }
+        let mut metadata = image.read(SHAPE);
+        check_metadata(&mut metadata, &lineage, Some(&now().origin), &|| go_on)
+    };
+    for earlier in [1, 50, 99] {
+        let found = check(earlier, true).unwrap();
+        assert!(matches!(found, Err(Broken::MetadataSetBack(_))), "{earlier}: {found:?}");
+    }
+    assert_eq!(check(100, true).unwrap(), Ok(()));
+    assert!(matches!(check(100, false), Err(LvmError::Interrupted)));
 }
 
 #[test]
@@ -165,6 +188,10 @@ fn another_volume_pool_or_place_of_the_metadata_is_noticed() {
 
 #[test]
 fn nothing_is_concluded_near_the_end_of_the_pools_clock() {
-    let found = broken(|now| now.superblock.time = time(PoolTime::MAX - 3));
-    assert_eq!(found.0, Some(Broken::ClockAtEnd(PoolTime::MAX - 3)));
+    let last = PoolTime::MAX - TIME_MARGIN;
+    for at in [last + 1, PoolTime::MAX - 3] {
+        let found = broken(|now| now.superblock.time = time(at));
+        assert_eq!(found.0, Some(Broken::ClockAtEnd(at)));
+    }
+    assert_eq!(broken(|now| now.superblock.time = time(last)).0, None);
 }

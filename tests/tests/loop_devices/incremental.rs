@@ -22,7 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("a_volume_that_grows_or_shrinks_keeps_its_base", resized),
         Trial::test("a_volume_that_is_another_one_has_no_base", replaced),
         Trial::test("a_base_that_this_host_the_disk_or_the_repository_lost_is_none", lost),
-        Trial::test("metadata_that_was_repaired_or_set_back_is_no_ground", metadata),
+        Trial::test("a_base_that_the_repository_cannot_read_is_none", damaged),
         Trial::test("a_block_that_changed_behind_the_metadata_is_noticed", behind),
     ]
 }
@@ -244,6 +244,11 @@ fn lost() -> Result<(), Failed> {
     fs::write(host.note(), "{")?;
     host.back_up(("allocated", "no-base"));
 
+    // Not what the backup itself says.
+    let other = fs::read_to_string(host.note())?.replace("\"volumeBytes\":", "\"volumeBytes\":1");
+    fs::write(host.note(), other)?;
+    host.back_up(("allocated", "no-base"));
+
     // Another size of image blocks, and back.
     let words = ["backup", "create", name, "--block-size", "64KiB"];
     let report = host.job(0, &words);
@@ -266,33 +271,40 @@ fn lost() -> Result<(), Failed> {
     Ok(())
 }
 
-fn metadata() -> Result<(), Failed> {
+fn damaged() -> Result<(), Failed> {
     let host = Host::new();
-    let (group, name) = (&host.pool.group, &host.volume.name);
-    let pool = host.pool.name();
     host.back_up(("allocated", "no-base"));
-    let offline = || lvm(&format!("lvchange --quiet -an {group}"));
-    let online = || lvm(&format!("lvchange --quiet -ay {group}"));
+    let objects = |part: &str, backup: &str| {
+        let (part, name) = (format!("*/{part}/*"), format!("{backup}*"));
+        let folder = host.thinmover.repository_folder();
+        let words = [folder.to_str().unwrap(), "-type", "f", "-path", &part, "-name", &name];
+        let found: Vec<_> = run("find", &words).lines().map(str::to_owned).collect();
+        assert!(!found.is_empty(), "{words:?}");
+        found
+    };
+    let is_told = |backup: &str| {
+        let report = host.back_up(("allocated", "base-damaged"));
+        assert!(report["warnings"][0].as_str().unwrap().contains("is no base"), "{report}");
+        assert_ne!(id(&report), backup);
+    };
 
-    // Repaired by LVM.
-    offline();
-    lvm(&format!("lvconvert --quiet --yes --repair {pool}"));
-    lvm(&format!("lvremove --quiet -f {group}/pool_meta0"));
-    online();
-    host.back_up(("allocated", "metadata-moved"));
+    // What says that it is one.
     host.write(MIB, 512);
-    host.back_up(HOLDS);
+    let last = id(&host.back_up(HOLDS));
+    for object in objects("outcome", &last) {
+        let bytes = fs::read(&object)?;
+        fs::remove_file(&object)?;
+        fs::write(&object, &bytes[..bytes.len() / 2])?;
+    }
+    is_told(&last);
 
-    // Set back in its place, as a copy of the disk would: the first chunks have other content again.
-    let copy = host.thinmover.scratch().join("tmeta");
-    lvm(&format!("lvcreate --quiet -s -n unrelated {name}"));
-    offline();
-    lvm(&format!("lvchange --quiet --yes -ay {group}/pool_tmeta"));
-    run("cp", &[Path::new(&host.pool_device("tmeta")), &copy]);
-    offline();
-    online();
-    host.back_up(HOLDS);
-    host.write(2 * MIB, 512);
+    // What says where its blocks are.
+    host.write(20 * MIB, CHUNK);
+    let last = id(&host.back_up(HOLDS));
+    for object in objects("index", &last) {
+        fs::remove_file(object)?;
+    }
+    is_told(&last);
     host.back_up(HOLDS);
     Ok(())
 }

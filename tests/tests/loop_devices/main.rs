@@ -24,6 +24,7 @@ mod lvm_guards;
 mod lvm_kills;
 mod main_job;
 mod model;
+mod pool_metadata;
 mod pool_shapes;
 mod restore_in_place;
 mod sandbox;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
             incremental::trials(),
             keep_base::trials(),
             model::trials(),
+            pool_metadata::trials(),
             restore_in_place::trials(),
             large::trials(),
             pool_shapes::trials(),

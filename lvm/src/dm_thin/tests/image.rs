@@ -14,10 +14,10 @@ pub(crate) struct Image {
     pub(crate) blocks: Vec<Block>,
     /// Nodes that are there already, by what is in them.
     nodes: HashMap<Vec<u8>, MetadataBlock>,
-    /// Device → root of its mappings and how many.
-    devices: BTreeMap<u64, (MetadataBlock, u64)>,
+    /// Device → root of its mappings, how many, and when it was made.
+    devices: BTreeMap<u64, (MetadataBlock, u64, u32)>,
     chunk_sectors: u32,
-    /// Of all devices.
+    /// Of devices that are added from now on.
     pub(crate) creation_time: u32,
 }
 
@@ -109,7 +109,7 @@ impl Image {
 
     /// A device with this root.
     pub(crate) fn add_root(&mut self, id: u32, root: MetadataBlock, mapped: u64) {
-        self.devices.insert(u64::from(id), (root, mapped));
+        self.devices.insert(u64::from(id), (root, mapped, self.creation_time));
     }
 
     /// The root of a device that was added.
@@ -119,10 +119,10 @@ impl Image {
 
     /// The bytes, with the trees of devices and the superblock.
     pub(crate) fn bytes(mut self, shape: Shape) -> Vec<u8> {
-        let roots = self.devices.iter().map(|(&id, (root, _))| (id, root.0.to_le_bytes().to_vec()));
+        let roots =
+            self.devices.iter().map(|(&id, (root, ..))| (id, root.0.to_le_bytes().to_vec()));
         let roots = roots.collect();
-        let creation_time = self.creation_time;
-        let details = |(&id, (_, mapped)): (&u64, &(MetadataBlock, u64))| {
+        let details = |(&id, (_, mapped, creation_time)): (&u64, &(MetadataBlock, u64, u32))| {
             let mut details = mapped.to_le_bytes().to_vec();
             details.extend(7_u64.to_le_bytes());
             details.extend(creation_time.to_le_bytes());
