@@ -91,6 +91,7 @@ pub use mapped::{MappedChunks, MappedListBuilder, MappedRoot};
 pub use names::{BackupLocation, ContainerId, Domain, DomainId, SessionId, VolumeId, VolumeKey};
 pub use repository::{InitOptions, Repository, RepositoryStatus};
 pub use restore::{Image, Opener, PackRead, PlannedBlob, ReadLimits};
+pub use session::{OpenSession, SessionKind};
 pub use store::{RangeBuffer, Store, StoreError, StoreErrorKind, open_store};
 pub use upload::{Packer, Stored, Upload, UploadLimits};
 pub use verify::{VerifyError, VerifyProgress, VerifyReport};

@@ -172,8 +172,8 @@ impl ContainerRef {
     }
 }
 
-/// The place of one backup's outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A backup, or the session that is to make it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackupLocation {
     /// What it deduplicates with.
     pub domain: DomainId,

@@ -15,6 +15,7 @@ use crate::listing::{self, Backups, DamagedBackup, Filter, Found};
 use crate::manifest::Manifest;
 use crate::names::{self, BackupLocation, CONFIG, Domain, DomainId, SLOTS, VolumeKey};
 use crate::restore::{Image, ReadLimits};
+use crate::session::{OpenSession, end_session, open_sessions};
 use crate::store::{Creation, Store};
 use crate::upload::{self, Upload, UploadLimits};
 use crate::verify::{self, VerifyProgress, VerifyReport};
@@ -328,6 +329,28 @@ impl Repository {
             report.domains.push((domain.to_string(), collected));
         }
         Ok(report)
+    }
+
+    /// The uploads and reads that have not ended, in all domains.
+    ///
+    /// # Errors
+    /// What the store reports.
+    pub fn sessions(&self) -> Result<Vec<OpenSession>> {
+        let mut sessions = Vec::new();
+        for domain in listing::domains(&*self.store)? {
+            sessions.extend(open_sessions(&*self.store, &self.domain_keys(domain))?);
+        }
+        Ok(sessions)
+    }
+
+    /// Ends a session by the operator's word that its owner is dead and none of its requests under way.
+    /// Where create-if-absent is atomic an upload that lives only has to begin again; where it is not,
+    /// one that commits all the same may lose blocks.
+    ///
+    /// # Errors
+    /// What the store reports.
+    pub fn end_session(&self, session: &OpenSession) -> Result<()> {
+        end_session(&*self.store, &self.domain_keys(session.domain()), session)
     }
 
     fn delete_at(&self, location: BackupLocation) -> Result<()> {

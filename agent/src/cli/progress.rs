@@ -38,7 +38,7 @@ impl Display {
         let thread = match mode {
             ProgressMode::Auto if std::io::stderr().is_terminal() => {
                 Some(std::thread::spawn(move || {
-                    let bar = bar();
+                    let bar = ProgressBar::new(0);
                     every(Duration::from_millis(100), &stopped, || draw(&bar, &progress));
                     bar.finish_and_clear();
                 }))
@@ -69,16 +69,23 @@ fn every(period: Duration, stopped: &std::sync::mpsc::Receiver<()>, mut act: imp
     }
 }
 
-fn bar() -> ProgressBar {
+fn bar_style() -> ProgressStyle {
     let style = ProgressStyle::with_template(
         "{msg} [{bar:30}] {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left",
-    )
-    .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(0).with_style(style.progress_chars("=> "))
+    );
+    style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
 }
 
 fn draw(bar: &ProgressBar, progress: &Progress) {
     bar.set_message(progress.phase());
+    if progress.total_bytes() == 0 {
+        // Nothing that is counted in bytes; the phase says how far it is.
+        let style = ProgressStyle::with_template("{spinner} {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.tick();
+        return;
+    }
+    bar.set_style(bar_style());
     bar.set_length(progress.total_bytes());
     bar.set_position(progress.done_bytes());
 }

@@ -5,6 +5,7 @@
 mod agent;
 mod damage;
 mod fixture;
+mod maintaining;
 mod memory;
 mod pruning;
 mod refusals;

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::survey::{Ends, Member, Survey};
+use super::survey::Survey;
 use crate::index::{CONDEMNED_MAX, Generation};
-use crate::names::{ContainerRef, Place, SessionId};
+use crate::names::{BackupLocation, ContainerRef, Place, SessionId};
+use crate::session::Ends;
 
 type Containers = BTreeSet<ContainerRef>;
 
@@ -62,10 +63,10 @@ pub(super) fn still_condemned(
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Leftovers {
     /// Of sessions whose end was seen.
-    pub(super) marks: Vec<Member>,
+    pub(super) marks: Vec<BackupLocation>,
     /// Of backups that are deleted and sessions that were fenced, of which nothing can arrive.
-    pub(super) outcomes: Vec<Member>,
-    pub(super) tombs: Vec<Member>,
+    pub(super) outcomes: Vec<BackupLocation>,
+    pub(super) tombs: Vec<BackupLocation>,
     /// Of sessions of which nothing else is left.
     pub(super) acks: Vec<SessionId>,
 }
@@ -73,22 +74,24 @@ pub(super) struct Leftovers {
 /// `later` are the members that had an outcome at G4, `read` those that were read then.
 pub(super) fn leftovers(
     survey: &Survey,
-    fenced: &BTreeSet<Member>,
-    later: &BTreeSet<Member>,
-    read: &BTreeSet<Member>,
+    fenced: &BTreeSet<BackupLocation>,
+    later: &BTreeSet<BackupLocation>,
+    read: &BTreeSet<BackupLocation>,
     last: &Generation,
 ) -> Leftovers {
     let Survey { containers, marks, ends, .. } = survey;
     let Ends { outcomes, tombs, acks } = ends;
-    let is_acked = |member: &&Member| acks.contains(&member.1) && !read.contains(member);
-    let gone = |members: &BTreeSet<Member>| members.iter().filter(is_acked).copied().collect();
-    let dead: BTreeSet<Member> =
+    let is_acked =
+        |member: &&BackupLocation| acks.contains(&member.session) && !read.contains(member);
+    let gone =
+        |members: &BTreeSet<BackupLocation>| members.iter().filter(is_acked).copied().collect();
+    let dead: BTreeSet<BackupLocation> =
         outcomes.iter().filter(|it| tombs.contains(it) || fenced.contains(it)).copied().collect();
     // A tomb goes behind its outcome. At G1 that may have been made while it was listed.
-    let without_outcome = |it: &&Member| dead.contains(it) || !later.contains(it);
-    let bare: BTreeSet<Member> = tombs.iter().filter(without_outcome).copied().collect();
+    let without_outcome = |it: &&BackupLocation| dead.contains(it) || !later.contains(it);
+    let bare: BTreeSet<BackupLocation> = tombs.iter().filter(without_outcome).copied().collect();
     let mut in_use: BTreeSet<SessionId> = BTreeSet::new();
-    in_use.extend([marks, outcomes, tombs].into_iter().flatten().map(|(_, session)| *session));
+    in_use.extend([marks, outcomes, tombs].into_iter().flatten().map(|it| it.session));
     in_use.extend(containers.keys().chain(&last.condemned).map(|it| it.id.session()));
     Leftovers {
         marks: marks

@@ -13,14 +13,14 @@ use super::holdings::{Holdings, Source};
 use super::plan;
 use super::reach::{Reach, blocked_by};
 use super::report::{Collected, CollectionEnd, MaintainOptions, MaintainProgress};
-use super::survey::{Ends, Member, Survey, list_compacted, list_marks, list_read, location};
+use super::survey::{Survey, list_compacted};
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
 use crate::index::{CompactedRun, DomainIndex, Generation, IndexView, list_generations};
 use crate::manifest::{self, OUTCOME_BYTES_MAX, Outcome};
-use crate::names::{self, CollectorId, ContainerRef, GenerationName, Place};
+use crate::names::{self, BackupLocation, CollectorId, ContainerRef, GenerationName, Place};
 use crate::sealed::{self, SealedKind};
-use crate::session::{MARK_BYTES_MAX, Mark};
+use crate::session::{Ends, Mark, list_marks, list_readers};
 use crate::store::Store;
 use crate::upload::create;
 
@@ -86,8 +86,8 @@ struct Collector<'c, 'p> {
 struct Known {
     reach: Reach,
     holdings: Holdings,
-    walked: BTreeSet<Member>,
-    fenced: BTreeSet<Member>,
+    walked: BTreeSet<BackupLocation>,
+    fenced: BTreeSet<BackupLocation>,
     /// Session runs that are merged, and carry no blobs of their own.
     merged: Vec<ContainerRef>,
     /// Index objects that do.
@@ -123,7 +123,7 @@ impl Collector<'_, '_> {
         // G3
         let open = self.settle_writers()?;
         if !open.is_empty() {
-            let sessions = open.iter().map(|(_, session)| session.to_string()).collect();
+            let sessions = open.iter().map(|member| member.session.to_string()).collect();
             return Ok(CollectionEnd::Waiting { sessions });
         }
 
@@ -251,11 +251,11 @@ impl Collector<'_, '_> {
     }
 
     /// G3. Returns the uploads that have not ended and may not be kept from it.
-    fn settle_writers(&mut self) -> Result<BTreeSet<Member>> {
+    fn settle_writers(&mut self) -> Result<BTreeSet<BackupLocation>> {
         let marks = list_marks(&**self.store, self.own.id())?;
         let begun = Instant::now();
         loop {
-            let mut open = Ends::take(&**self.store, self.own.id())?.open_of(&marks);
+            let mut open = Ends::list(&**self.store, self.own.id())?.open_of(&marks);
             let total = open.len();
             for member in open.clone() {
                 if self.may_end(member)? {
@@ -273,20 +273,20 @@ impl Collector<'_, '_> {
 
     /// Keeps an upload from committing if it is old enough, and the store lets that be done safely.
     /// Returns whether it is over.
-    fn may_end(&mut self, member: Member) -> Result<bool> {
-        let key = location(self.own.id(), member).mark();
-        let bytes = match self.store.get(&key, MARK_BYTES_MAX) {
-            Ok(bytes) => bytes,
+    fn may_end(&mut self, member: BackupLocation) -> Result<bool> {
+        let key = member.mark();
+        let mark = match Mark::read(&**self.store, &self.own, &key) {
+            Ok(Some(mark)) => mark,
             // Whoever took it away had seen the session's outcome.
-            Err(error) if error.is_not_found() => return Ok(true),
-            Err(error) => return Err(error.into()),
+            Ok(None) => return Ok(true),
+            // Whoever wrote a mark that cannot be read is left to the operator.
+            Err(Error::Damaged { .. } | Error::NewerFormat { .. }) => return Ok(false),
+            Err(error) => return Err(error),
         };
         let Some(fence_after) = self.options.fence_after else { return Ok(false) };
         if !self.store.has_conditional_writes() {
             return Ok(false);
         }
-        // Whoever wrote a mark that cannot be read is left to the operator.
-        let Ok(mark) = Mark::open(&self.own, &key, &bytes) else { return Ok(false) };
         let age = Timestamp::now().duration_since(mark.started_at);
         let is_old = Duration::try_from(age).is_ok_and(|age| age >= fence_after);
         if is_old {
@@ -295,22 +295,26 @@ impl Collector<'_, '_> {
         Ok(is_old)
     }
 
-    fn fence(&mut self, member: Member) -> Result<()> {
-        let location = location(self.own.id(), member);
-        let fence = manifest::seal_fence(&self.own, &location)?;
-        create(&**self.store, "fence", &location.outcome(), &fence)?;
-        self.collected.fenced.push(member.1.to_string());
+    fn fence(&mut self, member: BackupLocation) -> Result<()> {
+        let fence = manifest::seal_fence(&self.own, &member)?;
+        create(&**self.store, "fence", &member.outcome(), &fence)?;
+        self.collected.fenced.push(member.session.to_string());
         Ok(())
     }
 
     /// G4: adds what is live or read and was not walked, outcomes first. Counts a backup as live that
     /// was not seen dead at G1. Returns what has an outcome, and what is read.
-    fn walk_new(&mut self, known: &mut Known) -> Result<(BTreeSet<Member>, BTreeSet<Member>)> {
-        let ends = Ends::take(&**self.store, self.own.id())?;
-        let read = list_read(&**self.store, self.own.id())?;
+    fn walk_new(
+        &mut self,
+        known: &mut Known,
+    ) -> Result<(BTreeSet<BackupLocation>, BTreeSet<BackupLocation>)> {
+        let ends = Ends::list(&**self.store, self.own.id())?;
+        let readers = list_readers(&**self.store, self.own.id())?;
+        let read: BTreeSet<_> = readers.into_iter().map(|(backup, _)| backup).collect();
         let dead = &self.survey.ends.tombs;
-        let is_live = |it: &&Member| !ends.tombs.contains(it) || !dead.contains(it);
-        let mut wanted: BTreeSet<Member> = ends.outcomes.iter().filter(is_live).copied().collect();
+        let is_live = |it: &&BackupLocation| !ends.tombs.contains(it) || !dead.contains(it);
+        let mut wanted: BTreeSet<BackupLocation> =
+            ends.outcomes.iter().filter(is_live).copied().collect();
         wanted.extend(&read);
         let mut index = None;
         for (at, member) in wanted.difference(&known.walked).enumerate() {
@@ -406,13 +410,13 @@ impl Collector<'_, '_> {
     fn delete_leftovers(&mut self, leftovers: &plan::Leftovers) -> Result<()> {
         let domain = self.own.id();
         for member in &leftovers.marks {
-            self.delete(&location(domain, *member).mark())?;
+            self.delete(&member.mark())?;
         }
         for member in &leftovers.outcomes {
-            self.delete(&location(domain, *member).outcome())?;
+            self.delete(&member.outcome())?;
         }
         for member in &leftovers.tombs {
-            self.delete(&location(domain, *member).tomb())?;
+            self.delete(&member.tomb())?;
         }
         for session in &leftovers.acks {
             self.delete(&names::ack(domain, *session))?;
@@ -447,15 +451,14 @@ impl Collector<'_, '_> {
         Ok(!listed.iter().eq(self.survey.view.generations.keys()))
     }
 
-    fn outcome(&self, member: Member) -> Result<Option<Outcome>> {
-        let location = location(self.own.id(), member);
-        let bytes = match self.store.get(&location.outcome(), OUTCOME_BYTES_MAX) {
+    fn outcome(&self, member: BackupLocation) -> Result<Option<Outcome>> {
+        let bytes = match self.store.get(&member.outcome(), OUTCOME_BYTES_MAX) {
             Ok(bytes) => bytes,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let opened = manifest::open(&self.own, location, &bytes);
-        opened.map(Some).map_err(|error| blocked_by(format!("backup {}", member.1), error))
+        let opened = manifest::open(&self.own, member, &bytes);
+        opened.map(Some).map_err(|error| blocked_by(format!("backup {}", member.session), error))
     }
 
     /// Deletes an object; one that is gone already is as good.

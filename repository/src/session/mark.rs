@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
 use crate::sealed::{self, SealedKind, sealed_bytes_max};
+use crate::store::Store;
 
 const VERSION: u32 = 1;
 const PLAIN_BYTES_MAX: usize = 16 << 10;
 /// Longest mark.
-pub(crate) const MARK_BYTES_MAX: u64 = sealed_bytes_max(PLAIN_BYTES_MAX);
+const MARK_BYTES_MAX: u64 = sealed_bytes_max(PLAIN_BYTES_MAX);
 
 /// What the owner of a mark does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,9 +49,15 @@ impl Mark {
         sealed::seal(keys, key, SealedKind::Mark, plain)
     }
 
-    /// What the mark at `key` says.
-    pub(crate) fn open(keys: &DomainKeys, key: &str, bytes: &[u8]) -> Result<Self> {
-        let plain = sealed::open_kind(keys, key, SealedKind::Mark, bytes)?;
-        serde_json::from_slice(&plain).map_err(|error| Error::damaged(key, error.to_string()))
+    /// What the mark at `key` says; `None` if it is gone.
+    pub(crate) fn read(store: &dyn Store, keys: &DomainKeys, key: &str) -> Result<Option<Self>> {
+        let bytes = match store.get(key, MARK_BYTES_MAX) {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let plain = sealed::open_kind(keys, key, SealedKind::Mark, &bytes)?;
+        let mark = serde_json::from_slice(&plain);
+        mark.map(Some).map_err(|error| Error::damaged(key, error.to_string()))
     }
 }

@@ -2,7 +2,12 @@
 //! waits for the former, or keeps them from committing, and spares what the latter read.
 
 mod mark;
+mod members;
+mod open;
 mod reader;
 
-pub(crate) use mark::{MARK_BYTES_MAX, Mark, MarkKind};
+pub(crate) use mark::{Mark, MarkKind};
+pub(crate) use members::{Ends, list_marks, list_parsed, list_readers};
+pub use open::{OpenSession, SessionKind};
+pub(crate) use open::{end_session, open_sessions};
 pub(crate) use reader::ReaderMark;

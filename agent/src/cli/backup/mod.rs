@@ -44,7 +44,7 @@ pub(super) enum Command {
     List(list::Args),
     /// Shows all about one backup
     Show(show::Args),
-    /// Deletes a backup; the space it took is not given back yet
+    /// Deletes a backup; `repo maintain` gives its space back
     Delete(delete::Args),
     /// Deletes the backups that no rule keeps, and those whose ttl is over
     Prune(prune::Args),

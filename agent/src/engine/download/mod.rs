@@ -285,6 +285,13 @@ impl Job<'_> {
         if let Some(delta) = &goal.delta {
             delta.tell(&mut report);
         }
+        if !image.is_marked() {
+            report.warnings.push(
+                "this host may not write to the repository: should the backup be deleted and \
+                 collected meanwhile, the restore fails"
+                    .to_owned(),
+            );
+        }
         if self.spec.dry_run {
             return Ok(report);
         }

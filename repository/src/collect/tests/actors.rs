@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use super::world::{Actor, World};
@@ -47,8 +47,15 @@ pub(super) fn init(store: Arc<dyn Store>) -> Repository {
     Repository::init(store, &options, &Passphrase::new("secret")).unwrap()
 }
 
-fn block(content: u8) -> Vec<u8> {
-    format!("block {content} ").bytes().cycle().take(BLOCK).collect()
+/// The block of each content.
+static BLOCKS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    (0..8)
+        .map(|content| format!("block {content} ").bytes().cycle().take(BLOCK).collect())
+        .collect()
+});
+
+fn block(content: u8) -> &'static [u8] {
+    &BLOCKS[usize::from(content)]
 }
 
 /// How an upload stores its blocks.
@@ -98,8 +105,7 @@ impl Client {
         let mut tree = upload.image_builder(total_bytes, BLOCK as u32)?;
         let mut packer = upload.packer()?;
         for content in contents {
-            let id =
-                if *content == 0 { Id::HOLE } else { packer.store_block(&block(*content))?.id };
+            let id = if *content == 0 { Id::HOLE } else { packer.store_block(block(*content))?.id };
             if shape.split {
                 packer.finish()?;
                 packer = upload.packer()?;
@@ -124,7 +130,7 @@ impl Client {
             if before.get(at) != Some(content) {
                 let id = match content {
                     0 => Id::HOLE,
-                    content => packer.store_block(&block(*content))?.id,
+                    content => packer.store_block(block(*content))?.id,
                 };
                 image.set(at as u64, id)?;
             }
@@ -226,7 +232,7 @@ fn contents(image: &crate::Image) -> Result<Contents> {
             image.fetch(&read, &mut bytes)?;
             for blob in &read.blobs {
                 opener.open(&read, &bytes, blob, &mut plain)?;
-                let content = (0..=u8::MAX).find(|content| block(*content) == plain);
+                let content = (0..8).find(|content| block(*content) == plain);
                 for &block in &blob.blocks {
                     found[block as usize] =
                         content.ok_or(Error::Internal("recognising a block"))?;

@@ -1,0 +1,79 @@
+//! Which sessions there are, and how they ended.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use crate::error::Result;
+use crate::names::{
+    self, BackupLocation, DomainId, ReaderId, SessionId, parse_reader, parse_volume_session,
+};
+use crate::store::Store;
+
+/// How sessions ended. Outcomes are listed before tombs: collection deletes them in this order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ends {
+    pub(crate) outcomes: BTreeSet<BackupLocation>,
+    pub(crate) tombs: BTreeSet<BackupLocation>,
+    pub(crate) acks: BTreeSet<SessionId>,
+}
+
+impl Ends {
+    pub(crate) fn list(store: &dyn Store, domain: DomainId) -> Result<Self> {
+        let outcomes = list_members(store, domain, &names::outcomes(domain))?;
+        let tombs = list_members(store, domain, &names::tombs(domain))?;
+        let acks = list_parsed(store, &names::acks(domain), |name| name.parse().ok())?;
+        Ok(Self { outcomes, tombs, acks: acks.into_iter().collect() })
+    }
+
+    /// Those of the marked sessions that have not ended.
+    pub(crate) fn open_of(&self, marks: &BTreeSet<BackupLocation>) -> BTreeSet<BackupLocation> {
+        let has_ended = |member: &BackupLocation| {
+            self.outcomes.contains(member)
+                || self.tombs.contains(member)
+                || self.acks.contains(&member.session)
+        };
+        marks.iter().filter(|member| !has_ended(member)).copied().collect()
+    }
+}
+
+/// The marks of uploads.
+pub(crate) fn list_marks(store: &dyn Store, domain: DomainId) -> Result<BTreeSet<BackupLocation>> {
+    list_members(store, domain, &names::sessions(domain))
+}
+
+/// The marks of readers, with what they read.
+pub(crate) fn list_readers(
+    store: &dyn Store,
+    domain: DomainId,
+) -> Result<Vec<(BackupLocation, ReaderId)>> {
+    list_parsed(store, &names::readers(domain), |name| {
+        let (volume, session, reader) = parse_reader("", name)?;
+        Some((BackupLocation { domain, volume, session }, reader))
+    })
+}
+
+fn list_members(
+    store: &dyn Store,
+    domain: DomainId,
+    prefix: &str,
+) -> Result<BTreeSet<BackupLocation>> {
+    let members = list_parsed(store, prefix, |name| {
+        let (volume, session) = parse_volume_session("", name)?;
+        Some(BackupLocation { domain, volume, session })
+    })?;
+    Ok(members.into_iter().collect())
+}
+
+/// What is below a prefix; names of another shape are left out.
+pub(crate) fn list_parsed<T>(
+    store: &dyn Store,
+    prefix: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>> {
+    let mut found = Vec::new();
+    store.list(prefix, &mut |entry| {
+        found.extend(entry.key.strip_prefix(prefix).and_then(&parse));
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
