@@ -42,7 +42,7 @@ lint: ## check formatting, clippy's lints and the policy on dependencies
 install: ## build the release and install it below DESTDIR; nothing is enabled or started
 	cargo build --quiet --release --locked --package thinmover
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(TARGET)/release/thinmover
-	install -D -m 644 -t $(LIB)/systemd/system systemd/thinmover.socket systemd/*.service
+	install -D -m 644 -t $(LIB)/systemd/system systemd/thinmover.socket systemd/*.timer systemd/*.service
 	sed -i 's|/usr/bin/thinmover|$(PREFIX)/bin/thinmover|' $(LIB)/systemd/system/thinmover*.service
 	$(if $(wildcard systemd/*.catalog),install -D -m 644 -t $(LIB)/systemd/catalog systemd/*.catalog)
 	install -D -m 644 -t $(LIB)/sysusers.d systemd/sysusers.d/thinmover.conf

@@ -388,8 +388,10 @@ impl Collector<'_, '_> {
         Ok(())
     }
 
-    /// Compacted runs that no generation names and whose collector is not about to name them.
+    /// Compacted runs that no generation names and whose collector is not about to name them. They are
+    /// listed first: a run that is made behind that may be named behind the look at the generations.
     fn delete_unnamed_runs(&mut self) -> Result<()> {
+        let runs = list_compacted(&**self.store, self.own.id())?;
         let view = IndexView::take(&**self.store, &self.own)?;
         let named: BTreeSet<ContainerRef> = view
             .generations
@@ -399,7 +401,7 @@ impl Collector<'_, '_> {
             .collect();
         let at_work: BTreeSet<CollectorId> =
             view.generations.keys().filter(|it| !it.is_last).map(|it| it.collector).collect();
-        for run in list_compacted(&**self.store, self.own.id())? {
+        for run in runs {
             if !named.contains(&run) && !at_work.contains(&run.id.collector()) {
                 self.delete(&run.key(self.own.id()))?;
             }

@@ -1,4 +1,5 @@
-//! Generations: what collection tells writers before it deletes anything (FORMAT.md, section 13).
+//! Generations: what collection tells writers before it deletes anything (FORMAT.md, sections 11
+//! and 13).
 
 use std::collections::BTreeSet;
 

@@ -26,6 +26,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("a_job_outlives_its_command_line_and_can_be_canceled", detached),
         Trial::test("a_stopped_service_ends_its_job_and_leaves_nothing", stopped),
         Trial::test("what_keeps_the_agent_from_starting_is_said", no_start),
+        Trial::test("maintenance_by_its_unit_gives_back_what_was_deleted", maintenance),
     ]
     .map(|trial| trial.with_ignored_flag(ignored))
     .into()

@@ -34,19 +34,21 @@ impl Dice {
     }
 }
 
-/// Actors at different speeds, which change now and then; faults where `faults`.
+/// One actor goes on for a while, then another, with others in between; how long differs from schedule
+/// to schedule. Faults where `faults`.
 fn director(mut dice: Dice, actors: usize, faults: bool) -> Director {
+    let stretch = [4, 12, 40, 150][dice.below(4)];
     let mut favourite = 0;
     Box::new(move |waiting: &[Waiting], late: usize| {
         if late > 0 && dice.one_in(12) {
             return Choice::Late(dice.below(late));
         }
-        if dice.one_in(8) {
+        if dice.one_in(stretch) {
             favourite = dice.below(actors);
         }
         let index = waiting
             .iter()
-            .position(|it| it.actor == favourite && !dice.one_in(6))
+            .position(|it| it.actor == favourite && !dice.one_in(stretch))
             .unwrap_or_else(|| dice.below(waiting.len()));
         let writes = ["create", "delete"].iter().any(|verb| waiting[index].label.starts_with(verb));
         let fate = match dice.below(60) {

@@ -269,6 +269,22 @@ fn trace_g_a_listing_misses_the_generation_that_goes_and_the_one_that_comes() {
 }
 
 #[test]
+fn a_backup_that_is_deleted_while_it_is_read_is_read_to_its_end() {
+    let mut stage = stage(true);
+    let read = |client: &Client| {
+        let backup = client.backups().unwrap().remove(0);
+        client.read(&backup);
+    };
+    let delete = |client: &Client| {
+        let backup = client.backups().unwrap().remove(0);
+        drop(client.delete(&backup));
+    };
+    let acts = vec![Box::new(read) as Act<'_>, Box::new(delete), collect(false)];
+    stage.play(acts, script(&[Until(0, "get index"), Finish(1), Finish(2)]));
+    assert_kept(stage);
+}
+
+#[test]
 fn trace_h_a_manifest_that_arrives_twice_brings_no_deleted_backup_back() {
     let mut stage = stage(false);
     let acts = vec![upload(&[2]), delete_newest(), collect(false)];
