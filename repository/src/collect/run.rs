@@ -51,20 +51,21 @@ pub(crate) fn collect(
         on_progress,
         id,
         survey,
+        has_deleted: false,
         collected: Collected::default(),
     };
     collector.collected.end = match collector.run() {
-        // What was listed is gone: somebody else merged or deleted it, or it is lost.
-        Err(error) if error.is_not_found() && collector.is_overtaken()? => CollectionEnd::Contended,
-        Err(error) if error.is_not_found() => {
-            return Err(Error::CollectionBlocked {
-                backup: "a listed backup".to_owned(),
-                cause: Box::new(error),
-            });
+        Err(error) if error.is_not_found() && !collector.has_deleted => {
+            // What was listed is gone: somebody else merged or deleted it, or it is lost.
+            if !collector.is_overtaken()? {
+                let (backup, cause) = ("a listed backup".to_owned(), Box::new(error));
+                return Err(Error::CollectionBlocked { backup, cause });
+            }
+            CollectionEnd::Contended
         }
         end => end?,
     };
-    if !matches!(collector.collected.end, CollectionEnd::Finished) {
+    if !collector.has_deleted {
         // Nothing was deleted by this generation's leave, so nobody needs it.
         collector.delete(&collector.generation(false).key(collector.own.id()))?;
     }
@@ -79,6 +80,8 @@ struct Collector<'c, 'p> {
     on_progress: &'c mut OnProgress<'p>,
     id: CollectorId,
     survey: Survey,
+    /// Whether anything may be gone that only this collector's generations condemn.
+    has_deleted: bool,
     collected: Collected,
 }
 
@@ -139,6 +142,7 @@ impl Collector<'_, '_> {
         // stand elsewhere.
         let (packs, carriers): (BTreeSet<_>, BTreeSet<_>) =
             deletable.iter().copied().partition(|it| it.place == Place::Pack);
+        self.has_deleted = true;
         self.delete_containers(&packs)?;
         let runs = self.compact(&mut known, &deletable)?;
 
@@ -317,7 +321,8 @@ impl Collector<'_, '_> {
             ends.outcomes.iter().filter(is_live).copied().collect();
         wanted.extend(&read);
         let mut index = None;
-        for (at, member) in wanted.difference(&known.walked).enumerate() {
+        let seen = &known.walked | &known.fenced;
+        for (at, member) in wanted.difference(&seen).enumerate() {
             self.progress("reading new backups", at, wanted.len())?;
             let Some(Outcome::Backup(backup)) = self.outcome(*member)? else { continue };
             let index = match &index {

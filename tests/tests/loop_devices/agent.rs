@@ -232,3 +232,26 @@ fn no_start() -> Result<(), Failed> {
     assert_eq!(second.status, 4);
     Ok(())
 }
+
+/// As its timer starts it, on the default repository.
+fn maintenance() -> Result<(), Failed> {
+    let service = Service::new(Host::with_ext4());
+    let host = &service.host;
+    let folder = host.thinmover.repository_folder();
+    let stored_kib = || -> u64 {
+        let words = ["-sk", folder.to_str().unwrap()];
+        run("du", &words).split_whitespace().next().unwrap().parse().unwrap()
+    };
+    host.write_file("file", 32 * MIB);
+    let backup = id(&service.json(0, &["backup", "create", &host.data.name]));
+    host.write_file("file", MIB);
+    service.json(0, &["backup", "create", &host.data.name]);
+    service.json(0, &["backup", "delete", &backup, "--yes"]);
+    let before = stored_kib();
+    run("systemctl", &["start", "thinmover-maintain.service"]);
+    let after = stored_kib();
+    assert!(after + 24 * 1024 < before, "{before} KiB, then {after}");
+    wait_for_journal(&["-u", "thinmover-maintain.service", "-o", "cat"], &["given back"]);
+    assert_eq!(service.verify_all(), 1);
+    Ok(())
+}
