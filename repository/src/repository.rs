@@ -14,7 +14,7 @@ use crate::listing::{self, Backups, DamagedBackup, Filter, Found};
 use crate::manifest::Manifest;
 use crate::names::{self, BackupLocation, CONFIG, Domain, DomainId, SLOTS, VolumeKey};
 use crate::restore::{Image, ReadLimits};
-use crate::store::{Creation, Store};
+use crate::store::{Creation, Store, StoreErrorKind};
 use crate::upload::{self, Upload, UploadLimits};
 use crate::verify::{self, VerifyProgress, VerifyReport};
 
@@ -75,6 +75,7 @@ impl Repository {
         if let Some(found) = any_object(&*store)? {
             return Err(taken(found));
         }
+        store.probe_conditional_writes()?;
         let keys = RepositoryKeys::new(random_secret()?);
         let descriptor = Descriptor::new(random()?, options.encryption);
         let slot = seal_slot(&descriptor.id, keys.master(), passphrase, options.passphrase_cost)?;
@@ -83,7 +84,7 @@ impl Repository {
         // The config makes it a repository: last, and only one of two that race creates it.
         let config = descriptor.to_bytes(&keys)?;
         let error = match upload::create(&*store, "config", CONFIG, &config) {
-            Ok(Creation::Created) => {
+            Ok(Creation::Created | Creation::CreatedInDoubt) => {
                 return Ok(Self { store, descriptor, keys: Arc::new(keys) });
             }
             Ok(Creation::AlreadyExists) => taken(CONFIG.to_owned()),
@@ -123,7 +124,8 @@ impl Repository {
         self.store.url()
     }
 
-    /// Figures, from listings alone.
+    /// Figures, from listings alone. What is not known of create-if-absent is tried out, where this
+    /// process may write.
     ///
     /// # Errors
     /// What the store reports.
@@ -141,11 +143,20 @@ impl Repository {
         Ok(RepositoryStatus {
             url: self.url(),
             descriptor: self.descriptor.clone(),
-            conditional_writes: self.store.has_conditional_writes(),
+            conditional_writes: self.has_conditional_writes()?,
             backups,
             containers,
             stored_bytes,
         })
+    }
+
+    fn has_conditional_writes(&self) -> Result<bool> {
+        match self.store.probe_conditional_writes() {
+            Err(error) if error.kind == StoreErrorKind::PermissionDenied => {
+                Ok(self.store.has_conditional_writes())
+            }
+            known => Ok(known?),
+        }
     }
 
     /// The live backups that match, oldest first, and those whose manifest cannot be read.

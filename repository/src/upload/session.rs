@@ -157,6 +157,10 @@ impl Upload {
         let key = self.location.outcome();
         let committed = match create(&*self.store, "outcome", &key, &bytes)? {
             Creation::Created => Ok(manifest),
+            Creation::CreatedInDoubt => {
+                self.note(Creation::CreatedInDoubt);
+                Ok(manifest)
+            }
             Creation::AlreadyExists => self.compare_outcome(&key, &bytes).map(|()| manifest),
         };
         if matches!(committed, Ok(_) | Err(Error::Fenced { .. })) {
@@ -215,7 +219,7 @@ impl Upload {
 
     /// Names are random and ours alone: an object that exists already is an earlier request's.
     pub(super) fn note(&self, creation: Creation) {
-        if creation == Creation::AlreadyExists {
+        if creation != Creation::Created {
             self.in_doubt.store(true, Ordering::Relaxed);
         }
     }
