@@ -86,6 +86,9 @@ pub use mapped::{MappedChunks, MappedListBuilder, MappedRoot};
 pub use names::{BackupLocation, ContainerId, Domain, DomainId, SessionId, VolumeId, VolumeKey};
 pub use repository::{InitOptions, Repository, RepositoryStatus};
 pub use restore::{Image, Opener, PackRead, PlannedBlob, ReadLimits};
-pub use store::{RangeBuffer, Store, StoreError, StoreErrorKind, open_store};
+pub use store::{
+    ConditionalWrites, RangeBuffer, S3Encryption, S3Options, Store, StoreError, StoreErrorKind,
+    open_store, open_store_with,
+};
 pub use upload::{Packer, Stored, Upload, UploadLimits};
 pub use verify::{VerifyError, VerifyProgress, VerifyReport};

@@ -124,6 +124,11 @@ impl Repository {
         self.store.url()
     }
 
+    /// What every worker of an upload holds in memory beyond what it would in a directory, in bytes.
+    pub fn writer_memory_bytes(&self) -> usize {
+        self.store.writer_memory_bytes()
+    }
+
     /// Figures, from listings alone. What is not known of create-if-absent is tried out, where this
     /// process may write.
     ///
@@ -335,6 +340,10 @@ fn unlock(
 fn any_object(store: &dyn Store) -> Result<Option<String>> {
     let mut found = None;
     store.list("", &mut |entry| {
+        // What a probe left that could not delete it.
+        if entry.key.starts_with("probe/") {
+            return ControlFlow::Continue(());
+        }
         found = Some(entry.key);
         ControlFlow::Break(())
     })?;

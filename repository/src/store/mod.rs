@@ -106,6 +106,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// As [`create`](Self::create).
     fn writer(&self, key: &str, expected_bytes: u64) -> StoreResult<Box<dyn ObjectWriter>>;
 
+    /// What an open [`writer`](Self::writer) holds in memory, in bytes, beyond three writes of 1 MiB.
+    fn writer_memory_bytes(&self) -> usize {
+        0
+    }
+
     /// Removes an object.
     ///
     /// # Errors

@@ -84,6 +84,10 @@ impl Store for S3Store {
         Ok(Box::new(writer::S3Writer::new(Arc::clone(&self.0), key, expected_bytes)?))
     }
 
+    fn writer_memory_bytes(&self) -> usize {
+        writer::MEMORY_BYTES
+    }
+
     fn delete(&self, key: &str) -> StoreResult<()> {
         create::delete(&self.0, key)
     }

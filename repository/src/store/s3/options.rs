@@ -80,11 +80,11 @@ pub enum ConditionalWrites {
 }
 
 impl S3Options {
-    /// Checks what can be checked without the files.
+    /// Checks what can be checked without the files; opening a store does so, too.
     ///
     /// # Errors
     /// What is wrong, as text.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         if let Some(endpoint) = &self.endpoint {
             check_server("endpoint", endpoint)?;
         }

@@ -1,6 +1,10 @@
 //! Reading objects, whole or in part.
 
+use std::cell::Cell;
 use std::ops::Range;
+use std::pin::Pin;
+
+use futures_core::Stream;
 
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt};
 
@@ -50,6 +54,8 @@ pub(super) fn get_range(
         return if range.end <= size { Ok(()) } else { Err(too_short()) };
     }
     let path = client.path("read", key)?;
+    // An attempt takes the memory along; only one that is given up half way loses it.
+    let memory = Cell::new(std::mem::take(out));
     let options =
         || GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
     let tried = client.wait(attempts(client, length.min(EXPECTED_BYTES_MAX), || async {
@@ -58,13 +64,11 @@ pub(super) fn get_range(
             Err(error) if is_whole_answer(&error) => client.s3().get(&path).await?,
             Err(error) => return Err(error),
         };
-        piece(found, &range).await
+        piece(found, &range, &memory).await
     }));
     match read(client, key, tried)? {
-        Read::Whole((bytes, from)) => {
-            let end = from + usize::try_from(length).unwrap_or(usize::MAX);
-            let bytes = bytes.get(from..end).ok_or_else(too_short)?;
-            out.room(bytes.len()).copy_from_slice(bytes);
+        Read::Whole(()) => {
+            *out = memory.take();
             Ok(())
         }
         Read::Unfit => Err(too_short()),
@@ -77,17 +81,35 @@ pub(super) fn size(client: &Client, key: &str) -> StoreResult<u64> {
     read(client, key, tried).map(|meta| meta.size)
 }
 
-/// A body that holds `range`, and where in it that begins.
+/// Reads `range` out of a body that holds it.
 async fn piece(
     found: GetResult,
     range: &Range<u64>,
-) -> object_store::Result<Read<(bytes::Bytes, usize)>> {
+    memory: &Cell<RangeBuffer>,
+) -> object_store::Result<Read<()>> {
+    let length = usize::try_from(range.end - range.start);
     // A server cuts a range at the object's end, or leaves it out of account.
-    if found.meta.size < range.end || found.range.start > range.start {
+    let (Ok(length), true) =
+        (length, found.meta.size >= range.end && found.range.start <= range.start)
+    else {
         return Ok(Read::Unfit);
+    };
+    let mut skip = usize::try_from(range.start - found.range.start).unwrap_or(usize::MAX);
+    let (mut out, mut filled) = (memory.take(), 0);
+    let room = out.room(length);
+    let mut body = found.into_stream();
+    while filled < length {
+        let next = std::future::poll_fn(|context| Pin::new(&mut body).poll_next(context)).await;
+        let Some(piece) = next.transpose()? else { break };
+        let wanted = piece.get(skip.min(piece.len())..).unwrap_or_default();
+        skip -= piece.len() - wanted.len();
+        let wanted = &wanted[..wanted.len().min(length - filled)];
+        room[filled..filled + wanted.len()].copy_from_slice(wanted);
+        filled += wanted.len();
     }
-    let from = usize::try_from(range.start - found.range.start).unwrap_or(usize::MAX);
-    found.bytes().await.map(|bytes| Read::Whole((bytes, from)))
+    memory.set(out);
+    // The length in the answer's head was another.
+    Ok(if filled == length { Read::Whole(()) } else { Read::Unfit })
 }
 
 /// Whether a server answered a range with the whole object; the library takes that for an error.

@@ -16,6 +16,8 @@ use crate::store::{Creation, ObjectWriter, StoreErrorKind, StoreResult};
 
 /// Every part but the last has this length. S3 wants at least 5 MiB, and at most 10,000 parts.
 const PART_BYTES: usize = 8 << 20;
+/// One part on its way and one being filled.
+pub(super) const MEMORY_BYTES: usize = 2 * PART_BYTES;
 
 type Sent = Result<PartId, Failed>;
 
