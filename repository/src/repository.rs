@@ -87,7 +87,9 @@ impl Repository {
             Ok(Creation::Created | Creation::CreatedInDoubt) => {
                 return Ok(Self { store, descriptor, keys: Arc::new(keys) });
             }
-            Ok(Creation::AlreadyExists) => taken(CONFIG.to_owned()),
+            Ok(Creation::AlreadyExists | Creation::AlreadyExistsInDoubt) => {
+                taken(CONFIG.to_owned())
+            }
             Err(error) if error.is_definite() => error,
             Err(error) => return Err(error),
         };

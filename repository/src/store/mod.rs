@@ -44,6 +44,9 @@ pub enum Creation {
     CreatedInDoubt,
     /// There was one; nothing was changed.
     AlreadyExists,
+    /// As [`AlreadyExists`](Self::AlreadyExists), it is another's, and an attempt that was never
+    /// answered may still arrive once that is gone.
+    AlreadyExistsInDoubt,
 }
 
 /// Immutable objects under keys. All calls block; all are safe from several threads.

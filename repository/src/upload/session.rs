@@ -155,13 +155,15 @@ impl Upload {
         let manifest = Manifest::new(draft, self.location, self.new_bytes(), stored_bytes);
         let bytes = manifest::seal(&self.keys, &manifest)?;
         let key = self.location.outcome();
-        let committed = match create(&*self.store, "outcome", &key, &bytes)? {
-            Creation::Created => Ok(manifest),
-            Creation::CreatedInDoubt => {
-                self.note(Creation::CreatedInDoubt);
-                Ok(manifest)
+        let creation = create(&*self.store, "outcome", &key, &bytes)?;
+        if matches!(creation, Creation::CreatedInDoubt | Creation::AlreadyExistsInDoubt) {
+            self.note(creation);
+        }
+        let committed = match creation {
+            Creation::Created | Creation::CreatedInDoubt => Ok(manifest),
+            Creation::AlreadyExists | Creation::AlreadyExistsInDoubt => {
+                self.compare_outcome(&key, &bytes).map(|()| manifest)
             }
-            Creation::AlreadyExists => self.compare_outcome(&key, &bytes).map(|()| manifest),
         };
         if matches!(committed, Ok(_) | Err(Error::Fenced { .. })) {
             self.acknowledge()?;

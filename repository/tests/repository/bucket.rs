@@ -114,7 +114,7 @@ fn after_a_lost_answer_anothers_object_is_told_from_our_own() {
     for (key, theirs) in [("other/a", &b"others"[..]), ("other/b", b"longer than ours")] {
         pair.good.create(key, theirs).unwrap();
         pair.line.lose("put", 1, Loss::Request);
-        assert_eq!(pair.store.create(key, b"oursss").unwrap(), Creation::AlreadyExists);
+        assert_eq!(pair.store.create(key, b"oursss").unwrap(), Creation::AlreadyExistsInDoubt);
         assert_eq!(pair.line.actions(), ["put", "put", "get"]);
         assert_eq!(pair.good.get(key, 100).unwrap(), theirs);
     }

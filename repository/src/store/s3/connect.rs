@@ -16,6 +16,9 @@ use super::options::{S3Encryption, S3Options};
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection is kept that nobody uses. Less than servers keep them: what is sent down one
+/// that was closed meanwhile is in doubt.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 pub(super) fn connect(address: Address, options: &S3Options) -> Result<Client, String> {
     options.check()?;
@@ -68,6 +71,7 @@ fn client_options(options: &S3Options) -> Result<ClientOptions, String> {
     let mut client = ClientOptions::new()
         .with_allow_http(is_http)
         .with_connect_timeout(CONNECT_TIMEOUT)
+        .with_pool_idle_timeout(IDLE_TIMEOUT)
         .with_timeout_disabled();
     if let Ok(agent) = concat!("thinmover/", env!("CARGO_PKG_VERSION")).parse() {
         client = client.with_user_agent(agent);

@@ -30,8 +30,10 @@ pub(super) fn create(client: &Client, key: &str, bytes: Vec<u8>) -> StoreResult<
         // There is one: ours, from an attempt whose answer was lost, or another's.
         Err(failed) if failed.is_precondition => match read::get(client, key, bytes.len() as u64) {
             Ok(found) if found == bytes => Ok(Creation::CreatedInDoubt),
-            Ok(_) => Ok(Creation::AlreadyExists),
-            Err(error) if error.kind == StoreErrorKind::TooLarge => Ok(Creation::AlreadyExists),
+            Ok(_) => Ok(Creation::AlreadyExistsInDoubt),
+            Err(error) if error.kind == StoreErrorKind::TooLarge => {
+                Ok(Creation::AlreadyExistsInDoubt)
+            }
             Err(_) => Err(failed.on_write(client, "create", key, in_doubt)),
         },
         Err(failed) => Err(failed.on_write(client, "create", key, in_doubt)),
