@@ -20,7 +20,7 @@ demo: ## back up, wreck and restore a volume on a real thin pool, here or in the
 	@scripts/run-demo
 
 test: ## run every test, unit to guest
-	@scripts/install-deps build guest
+	@scripts/install-deps build guest s3
 	cargo test --locked --workspace --no-fail-fast
 
 test-long: ## run the tests that repeat kills, power cuts and random pools with twenty times the rounds

@@ -29,7 +29,8 @@ pub(crate) fn from_file_or_credential(file: Option<&Path>) -> Result<Option<Pass
 /// # Errors
 /// As [`from_file_or_credential`].
 pub(crate) fn text_of_file_or_credential(file: Option<&Path>) -> Result<Option<Zeroizing<String>>> {
-    file.map(Path::to_owned).or_else(credential).map(|file| first_line(&file)).transpose()
+    let file = file.map(Path::to_owned).or_else(|| credential(CREDENTIAL));
+    file.map(|file| first_line(&file)).transpose()
 }
 
 /// Takes what somebody typed or sent.
@@ -43,8 +44,9 @@ pub(crate) fn accept(text: &str) -> Result<Passphrase> {
     Ok(Passphrase::new(text))
 }
 
-fn credential() -> Option<PathBuf> {
-    let path = PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join(CREDENTIAL);
+/// The file of a systemd credential, where the unit has one of this name.
+pub(crate) fn credential(name: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join(name);
     path.exists().then_some(path)
 }
 

@@ -16,7 +16,7 @@ use crate::manifest::Manifest;
 use crate::names::{self, BackupLocation, CONFIG, Domain, DomainId, SLOTS, VolumeKey};
 use crate::restore::{Image, ReadLimits};
 use crate::session::{OpenSession, end_session, open_sessions};
-use crate::store::{Creation, Store};
+use crate::store::{Creation, Store, StoreErrorKind};
 use crate::upload::{self, Upload, UploadLimits};
 use crate::verify::{self, VerifyProgress, VerifyReport};
 
@@ -79,6 +79,7 @@ impl Repository {
         if let Some(found) = any_object(&*store)? {
             return Err(taken(found));
         }
+        store.probe_conditional_writes()?;
         let keys = RepositoryKeys::new(random_secret()?);
         let descriptor = Descriptor::new(random()?, options.encryption);
         let slot = seal_slot(&descriptor.id, keys.master(), passphrase, options.passphrase_cost)?;
@@ -87,10 +88,12 @@ impl Repository {
         // The config makes it a repository: last, and only one of two that race creates it.
         let config = descriptor.to_bytes(&keys)?;
         let error = match upload::create(&*store, "config", CONFIG, &config) {
-            Ok(Creation::Created) => {
+            Ok(Creation::Created | Creation::CreatedInDoubt) => {
                 return Ok(Self::new(store, descriptor, keys));
             }
-            Ok(Creation::AlreadyExists) => taken(CONFIG.to_owned()),
+            Ok(Creation::AlreadyExists | Creation::AlreadyExistsInDoubt) => {
+                taken(CONFIG.to_owned())
+            }
             Err(error) if error.is_definite() => error,
             Err(error) => return Err(error),
         };
@@ -143,7 +146,13 @@ impl Repository {
         self.store.url()
     }
 
-    /// Figures, from listings alone.
+    /// What every worker of an upload holds in memory beyond what it would in a directory, in bytes.
+    pub fn writer_memory_bytes(&self) -> usize {
+        self.store.writer_memory_bytes()
+    }
+
+    /// Figures, from listings alone. What is not known of create-if-absent is tried out, where this
+    /// process may write.
     ///
     /// # Errors
     /// What the store reports.
@@ -161,11 +170,20 @@ impl Repository {
         Ok(RepositoryStatus {
             url: self.url(),
             descriptor: self.descriptor.clone(),
-            conditional_writes: self.store.has_conditional_writes(),
+            conditional_writes: self.has_conditional_writes()?,
             backups,
             containers,
             stored_bytes,
         })
+    }
+
+    fn has_conditional_writes(&self) -> Result<bool> {
+        match self.store.probe_conditional_writes() {
+            Err(error) if error.kind == StoreErrorKind::PermissionDenied => {
+                Ok(self.store.has_conditional_writes())
+            }
+            known => Ok(known?),
+        }
     }
 
     /// The live backups that match, oldest first, and those whose manifest cannot be read.
@@ -322,6 +340,8 @@ impl Repository {
             Some(domain) => vec![self.keys.domain_id(&domain.0)],
             None => listing::domains(&*self.store)?,
         };
+        // Only a store that is known to create in one step lets a writer be fenced.
+        self.store.probe_conditional_writes()?;
         let mut report = MaintainReport::default();
         for domain in domains {
             let keys = || self.domain_keys(domain);
@@ -401,6 +421,10 @@ fn unlock(
 fn any_object(store: &dyn Store) -> Result<Option<String>> {
     let mut found = None;
     store.list("", &mut |entry| {
+        // What a probe left that could not delete it.
+        if entry.key.starts_with("probe/") {
+            return ControlFlow::Continue(());
+        }
         found = Some(entry.key);
         ControlFlow::Break(())
     })?;

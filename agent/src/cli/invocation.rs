@@ -1,7 +1,7 @@
 //! What every subcommand shares: the global options, the settings, and the way to the repository
 //! and to this host's LVM.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -12,12 +12,13 @@ use super::catalog::Catalog;
 use super::output::{self, Done, Report};
 use super::password;
 use super::progress::ProgressMode;
+use super::s3::S3Args;
 use super::service::Service;
 use crate::config::{self, Settings};
 use crate::engine::{Engine, io_engine};
-use crate::failure::Result;
+use crate::failure::{Code, Failure, Result};
 use crate::http::Client;
-use crate::repositories;
+use crate::repositories::{self, Location};
 
 /// Options that stand before or after any subcommand.
 #[derive(Debug, Args)]
@@ -40,11 +41,13 @@ pub(super) struct GlobalArgs {
 }
 
 /// Which repository a command works with.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(super) struct RepositoryArgs {
-    /// Repository: a configured name, or a URL such as file:///srv/backup
+    /// Repository: a configured name, or a URL such as file:///srv/backup or s3://bucket/prefix
     #[arg(long, value_name = "NAME|URL")]
     pub(super) repo: Option<String>,
+    #[command(flatten)]
+    pub(super) s3: S3Args,
 }
 
 /// A repository and its passphrase.
@@ -114,14 +117,32 @@ impl Invocation {
 
     /// Opens the repository that is named, or the configured default.
     pub(super) fn repository(&self, args: &RepositoryArgs) -> Result<Repository> {
-        self.locked(args.repo.as_deref())?.open()
+        self.locked(args)?.open()
+    }
+
+    /// The store at a place, reached as the command line says, and where its passphrase stands.
+    pub(super) fn store<'a>(
+        &'a self,
+        mut location: Location<'a>,
+        s3: &S3Args,
+    ) -> Result<(Arc<dyn Store>, Option<&'a Path>)> {
+        if s3.is_given() {
+            if location.is_configured {
+                return Err(Failure::new(Code::Usage, "the options --s3-… go with a URL")
+                    .hint("what is configured has them under [repositories.NAME.s3]"));
+            }
+            location.s3 = s3.fragment().options().map_err(|reason| {
+                Failure::new(Code::Usage, format!("the options --s3-…: {reason}"))
+            })?;
+        }
+        let password_file = self.password_file.as_deref().or(location.password_file);
+        Ok((repositories::open_store(&location, &io_engine(&self.settings)?)?, password_file))
     }
 
     /// As [`repository`](Self::repository), with its passphrase at hand and not opened yet.
-    pub(super) fn locked(&self, repo: Option<&str>) -> Result<Locked> {
-        let location = repositories::locate(&self.settings, repo)?;
-        let store = thinmover_repository::open_store(location.url, &io_engine(&self.settings)?)?;
-        let password_file = self.password_file.as_deref().or(location.password_file);
+    pub(super) fn locked(&self, args: &RepositoryArgs) -> Result<Locked> {
+        let location = repositories::locate(&self.settings, args.repo.as_deref())?;
+        let (store, password_file) = self.store(location, &args.s3)?;
         Ok(Locked { store, passphrase: password::read(password_file)? })
     }
 
@@ -129,11 +150,20 @@ impl Invocation {
     /// repository that the agent cannot know. With a configured one the agent has its own.
     ///
     /// # Errors
-    /// `Usage` when no such repository is configured, nor any as default.
+    /// `Usage` when no such repository is configured, nor any as default, and for options of a
+    /// bucket, which the agent has of its own.
     pub(super) fn passphrase_to_send(
         &self,
-        repo: Option<&str>,
+        args: &RepositoryArgs,
     ) -> Result<Option<Zeroizing<String>>> {
+        if args.s3.is_given() {
+            let message = "the options --s3-… are not for the agent, which does this job";
+            return Err(Failure::new(Code::Usage, message).hint(
+                "configure the bucket under [repositories.NAME], or do the job here with \
+                 --standalone",
+            ));
+        }
+        let repo = args.repo.as_deref();
         repositories::locate(&self.settings, repo)?;
         let file = self.password_file.as_deref();
         if file.is_some() || repo.is_some_and(repositories::is_url) {

@@ -18,6 +18,7 @@ mod pools;
 mod progress;
 mod repo;
 mod restore;
+mod s3;
 mod service;
 mod signals;
 mod snapshot;

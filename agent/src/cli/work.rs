@@ -24,7 +24,7 @@ pub(super) struct Worker<'a> {
     invocation: &'a Invocation,
     kind: Kind,
     service: Service,
-    repository: Option<String>,
+    repository: RepositoryArgs,
     passphrase: Option<zeroize::Zeroizing<String>>,
 }
 
@@ -36,10 +36,10 @@ impl<'a> Worker<'a> {
         repository: &RepositoryArgs,
     ) -> Result<Self> {
         let service = invocation.service()?;
-        let repository = repository.repo.clone();
+        let repository = repository.clone();
         let passphrase = match &service {
             Service::Here(_) => None,
-            Service::Agent(_) => invocation.passphrase_to_send(repository.as_deref())?,
+            Service::Agent(_) => invocation.passphrase_to_send(&repository)?,
         };
         Ok(Self { invocation, kind, service, repository, passphrase })
     }
@@ -57,7 +57,7 @@ impl<'a> Worker<'a> {
             }
             Service::Here(engine) => {
                 let plan = Plan::new(self.kind, &spec)?;
-                let locked = self.invocation.locked(self.repository.as_deref())?;
+                let locked = self.invocation.locked(&self.repository)?;
                 // Not before: who is asked for a passphrase can end this by Ctrl-C.
                 let cancel = signals::cancel_on_signals()?;
                 let repository = locked.open()?;
@@ -99,7 +99,7 @@ impl<'a> Worker<'a> {
     fn spec(&self, spec: &impl Serialize) -> Result<Map<String, Value>> {
         match to_value(spec)? {
             Value::Object(mut spec) => {
-                if let Some(repository) = &self.repository {
+                if let Some(repository) = &self.repository.repo {
                     spec.insert("repository".into(), repository.as_str().into());
                 }
                 Ok(spec)

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use thinmover_lvm::VgName;
 
 use super::accounts::Account;
+use super::s3::S3Fragment;
 use super::values::{absolute_path, between, memory, timeout};
 
 /// One file's content. Later fragments win key by key; see [`Fragment::merge`].
@@ -44,11 +45,13 @@ pub(super) struct Fragment {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RepositoryFragment {
-    /// `file:///path`
+    /// `file:///path` or `s3://bucket/prefix`
     pub(super) url: Option<String>,
     /// A file whose first line is the passphrase.
     #[serde(default, deserialize_with = "absolute_path")]
     pub(super) password_file: Option<PathBuf>,
+    /// How a bucket is reached.
+    pub(super) s3: Option<S3Fragment>,
     /// The last file that says something of this repository.
     #[serde(skip)]
     pub(super) file: PathBuf,
@@ -152,6 +155,7 @@ impl Fragment {
             let merged = RepositoryFragment {
                 url: over.url.or(under.url),
                 password_file: over.password_file.or(under.password_file),
+                s3: S3Fragment::merge(under.s3, over.s3),
                 file: over.file,
             };
             repositories.insert(name, merged);

@@ -149,6 +149,16 @@ mod tests {
                 "repositories.r.password_file",
                 "absolute path",
             ),
+            ("[repositories.r.s3]\nregio = \"x\"", 2, "repositories.r.s3.regio", "`region`"),
+            ("[repositories.r.s3]\nca_file = \"p\"", 2, "repositories.r.s3.ca_file", "absolute"),
+            ("repositories.r.s3.sse = \"no\"", 1, "repositories.r.s3.sse", "`aws:kms`"),
+            ("repositories.r.s3.retry_time = \"0s\"", 1, "repositories.r.s3.retry_time", "\"1s\""),
+            (
+                "repositories.r.s3.conditional_writes = true",
+                1,
+                "repositories.r.s3.conditional_writes",
+                "string",
+            ),
             ("runtime_dir = 7", 1, "runtime_dir", "path"),
             ("[jobs]\nmax_running = 9", 2, "jobs.max_running", "1 to 8"),
             ("[jobs]\nkeep = -1", 2, "jobs.keep", "0 to 100000"),
@@ -178,6 +188,15 @@ mod tests {
         let one = "default_repository = \"x\"\n[repositories.y]\npassword_file = \"/p\"";
         let error = load_texts(&[("a.toml", one), ("b.toml", "[pool]")]).unwrap_err();
         assert!(error.message.contains("a.toml: `repositories.y.url`"), "{}", error.message);
+        for (s3, why) in [
+            ("[repositories.y.s3]", "no s3:// address"),
+            ("[repositories.y]\nurl = \"s3://y\"\ns3.sse_kms_key_id = \"k\"", "aws:kms"),
+        ] {
+            let url = "[repositories.y]\nurl = \"file:///y\"";
+            let error = load_texts(&[("a.toml", url), ("b.toml", s3)]).unwrap_err();
+            assert!(error.message.contains("b.toml: `repositories.y.s3`"), "{}", error.message);
+            assert!(error.message.contains(why), "{}", error.message);
+        }
         let two = "[repositories.y]\nurl = \"file:///y\"";
         let error = load_texts(&[("a.toml", one), ("b.toml", two)]).unwrap_err();
         assert!(error.message.contains("a.toml: `default_repository`"), "{}", error.message);

@@ -10,10 +10,12 @@ mod accounts;
 mod fragment;
 mod grants;
 mod load;
+mod s3;
 mod settings;
 mod size;
 mod values;
 
 pub(crate) use load::load;
-pub(crate) use settings::Settings;
+pub(crate) use s3::{Conditions, S3Fragment, Sse};
+pub(crate) use settings::{RepositorySettings, Settings};
 pub(crate) use size::Size;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::unistd::Gid;
 use thinmover_io::EngineKind;
 use thinmover_lvm::{Percent, PoolLimits};
+use thinmover_repository::S3Options;
 
 use super::accounts::Accounts;
 use super::fragment::{EngineChoice, Fragment, JobsFragment, RepositoryFragment};
@@ -47,6 +48,8 @@ pub(crate) struct Settings {
 pub(crate) struct RepositorySettings {
     pub(crate) url: String,
     pub(crate) password_file: Option<PathBuf>,
+    /// As it is by default where the URL is no bucket's.
+    pub(crate) s3: S3Options,
 }
 
 /// The bounds of jobs in the agent.
@@ -137,7 +140,14 @@ impl RepositorySettings {
             wrong(&fragment.file, &format!("`repositories.{name}.url` is missing"))
                 .hint("a repository needs a URL such as \"file:///srv/backup\"")
         })?;
-        Ok(Self { url, password_file: fragment.password_file })
+        let key = format!("`repositories.{name}.s3`");
+        if fragment.s3.is_some() && !url.starts_with("s3://") {
+            let message = format!("{key} is of no use: {url} is no s3:// address");
+            return Err(wrong(&fragment.file, &message));
+        }
+        let s3 = fragment.s3.unwrap_or_default().options();
+        let s3 = s3.map_err(|reason| wrong(&fragment.file, &format!("{key}: {reason}")))?;
+        Ok(Self { url, password_file: fragment.password_file, s3 })
     }
 }
 

@@ -88,6 +88,24 @@ pub(super) fn timeout<'de, D: Deserializer<'de>>(
         })
 }
 
+/// How long a request may take: from a second to an hour.
+pub(super) fn request_time<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let allowed = Duration::from_secs(1)..=Duration::from_secs(3600);
+    text.parse::<SignedDuration>()
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .filter(|duration| allowed.contains(duration))
+        .map(Some)
+        .ok_or_else(|| {
+            D::Error::custom(format!(
+                "{text:?} is not a duration such as \"30s\"; allowed is \"1s\" to \"1h\""
+            ))
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

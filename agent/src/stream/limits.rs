@@ -82,8 +82,20 @@ impl DataPath {
     /// # Errors
     /// [`TooLittleMemory`] for blocks so large that not even one of each fits.
     pub(crate) fn limits(&self, block_bytes: u32) -> Result<Limits, TooLittleMemory> {
+        self.limits_writing(block_bytes, 0)
+    }
+
+    /// As [`limits`](Self::limits), where the store holds `writer_bytes` more for each worker.
+    ///
+    /// # Errors
+    /// As [`limits`](Self::limits).
+    pub(crate) fn limits_writing(
+        &self,
+        block_bytes: u32,
+        writer_bytes: usize,
+    ) -> Result<Limits, TooLittleMemory> {
         let bytes = block_bytes as usize;
-        let (buffer, worker) = (BUFFER_BYTES.max(bytes), worker_bytes(bytes));
+        let (buffer, worker) = (BUFFER_BYTES.max(bytes), worker_bytes(bytes) + writer_bytes);
         let (writer, range) = (Writer::memory_bytes(bytes), range_bytes(bytes));
         let stages_min = (BUFFERS_MIN * buffer + worker).max(writer + 2 * range);
         let least = FIXED_BYTES + INDEX_BYTES_MIN + stages_min;
@@ -135,6 +147,13 @@ mod tests {
         assert_eq!((limits.workers, limits.writers, limits.fetchers), (2, 3, 2));
         assert_eq!((limits.buffers, limits.buffer_bytes), (13, 2 * MIB));
         assert_eq!(limits.index_bytes, 52 * MIB);
+    }
+
+    #[test]
+    fn a_store_that_holds_more_for_each_worker_costs_workers_and_index() {
+        let path = DataPath { memory_bytes: DataPath::DEFAULT_MEMORY_BYTES, workers: 2 };
+        let limits = path.limits_writing(256 << 10, 16 * MIB).unwrap();
+        assert_eq!((limits.workers, limits.index_bytes), (1, 49 * MIB + MIB / 2));
     }
 
     #[test]

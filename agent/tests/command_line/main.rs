@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // In the helpers of tests as in tests themselves.
 
 mod agent;
+mod buckets;
 mod damage;
 mod fixture;
 mod maintaining;
@@ -11,6 +12,9 @@ mod pruning;
 mod refusals;
 mod repositories;
 mod restoring;
+#[allow(dead_code, reason = "the tests of the store use all of it")]
+#[path = "../../../repository/tests/repository/support/server.rs"]
+mod server;
 mod thin;
 mod uploads;
 mod usage;

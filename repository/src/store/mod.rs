@@ -1,5 +1,5 @@
 //! Where objects are kept. A [`Store`] is a flat set of immutable objects under keys, with an
-//! atomic, durable create-if-absent; the directory is one, a bucket will be another.
+//! atomic, durable create-if-absent; a directory is one, a bucket another.
 //!
 //! Nothing here knows what the objects mean.
 
@@ -8,6 +8,7 @@ mod directory;
 mod error;
 mod key;
 mod ranges;
+mod s3;
 mod stream;
 mod unnamed;
 mod url;
@@ -18,7 +19,8 @@ use std::ops::{ControlFlow, Range};
 pub use buffer::RangeBuffer;
 pub use directory::DirectoryStore;
 pub use error::{StoreError, StoreErrorKind};
-pub use url::open_store;
+pub use s3::{ConditionalWrites, S3Encryption, S3Options, S3Store};
+pub use url::{open_store, open_store_with};
 
 /// The result of a request to a store.
 pub type StoreResult<T> = Result<T, StoreError>;
@@ -37,8 +39,14 @@ pub struct ListEntry {
 pub enum Creation {
     /// There was none; it is there now and durable.
     Created,
+    /// As [`Created`](Self::Created), and an attempt that was never answered may still arrive: were
+    /// the object deleted, it might come again.
+    CreatedInDoubt,
     /// There was one; nothing was changed.
     AlreadyExists,
+    /// As [`AlreadyExists`](Self::AlreadyExists), it is another's, and an attempt that was never
+    /// answered may still arrive once that is gone.
+    AlreadyExistsInDoubt,
 }
 
 /// Immutable objects under keys. All calls block; all are safe from several threads.
@@ -86,26 +94,45 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// As [`list`](Self::list).
     fn list_folders(&self, prefix: &str) -> StoreResult<Vec<String>>;
 
-    /// Creates an object in one step, unless there is one.
+    /// Creates an object in one step, unless there is one (where
+    /// [`has_conditional_writes`](Self::has_conditional_writes); else one that is there may be
+    /// replaced).
     ///
     /// # Errors
     /// `NoSpace`, `PermissionDenied`, and what the medium reports.
     fn create(&self, key: &str, bytes: &[u8]) -> StoreResult<Creation>;
 
-    /// Begins an object that is written piece by piece, about `expected_bytes` in all (a hint).
+    /// Begins an object that is written piece by piece, about `expected_bytes` in all (a hint). Its
+    /// key must be the caller's alone: only a store that can tell refuses to replace another.
     ///
     /// # Errors
     /// As [`create`](Self::create).
     fn writer(&self, key: &str, expected_bytes: u64) -> StoreResult<Box<dyn ObjectWriter>>;
 
+    /// What an open [`writer`](Self::writer) holds in memory, in bytes, beyond three writes of 1 MiB.
+    fn writer_memory_bytes(&self) -> usize {
+        0
+    }
+
     /// Removes an object.
     ///
     /// # Errors
-    /// `NotFound`, and what the medium reports.
+    /// `NotFound` where the store can tell, and what the medium reports.
     fn delete(&self, key: &str) -> StoreResult<()>;
 
-    /// Whether create-if-absent is known to be atomic between processes.
+    /// Whether create-if-absent is known to be atomic between processes: by the store's nature, by
+    /// a probe that did not disprove it, or by an administrator's word.
     fn has_conditional_writes(&self) -> bool;
+
+    /// Tries to disprove create-if-absent where nothing is known of it, with an object that is
+    /// deleted again. Answers what [`has_conditional_writes`](Self::has_conditional_writes) says
+    /// from now on.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create), [`get`](Self::get) and [`delete`](Self::delete).
+    fn probe_conditional_writes(&self) -> StoreResult<bool> {
+        Ok(self.has_conditional_writes())
+    }
 }
 
 /// An object being written. Dropped before [`finish`](Self::finish), nothing of it remains.
@@ -116,7 +143,8 @@ pub trait ObjectWriter: Send {
     /// As [`Store::create`].
     fn append(&mut self, bytes: &[u8]) -> StoreResult<()>;
 
-    /// Makes it durable and gives it its name, unless there is an object of that name.
+    /// Makes it durable and gives it its name, unless the store can tell that there is an object of
+    /// that name.
     ///
     /// # Errors
     /// As [`Store::create`].

@@ -5,18 +5,36 @@ use std::sync::Arc;
 
 use thinmover_io::IoEngine;
 
-use super::{DirectoryStore, Store};
+use super::{DirectoryStore, S3Options, S3Store, Store};
 use crate::error::{Error, Result};
 
-/// The store that `url` names: `file:///absolute/path`. It need not exist; opening or making a
-/// repository in it says. What is large there is written by `io`.
+/// As [`open_store_with`] where nothing but the address is known.
 ///
 /// # Errors
-/// `UnsupportedUrl`, which says how to write it.
+/// As [`open_store_with`].
 pub fn open_store(url: &str, io: &IoEngine) -> Result<Arc<dyn Store>> {
-    directory_of(url)
-        .map(|path| Arc::new(DirectoryStore::new(path, io.clone())) as Arc<dyn Store>)
-        .map_err(|reason| Error::UnsupportedUrl { url: url.to_owned(), reason })
+    open_store_with(url, io, &S3Options::default())
+}
+
+/// The store that `url` names: `file:///absolute/path`, or `s3://bucket/prefix` as `s3` says. It
+/// need not exist; opening or making a repository in it says. What is large in a directory is
+/// written by `io`.
+///
+/// # Errors
+/// `UnsupportedUrl`, which says how to write it, and what of `s3` cannot be used.
+pub fn open_store_with(url: &str, io: &IoEngine, s3: &S3Options) -> Result<Arc<dyn Store>> {
+    open(url, io, s3).map_err(|reason| Error::UnsupportedUrl { url: url.to_owned(), reason })
+}
+
+fn open(url: &str, io: &IoEngine, s3: &S3Options) -> std::result::Result<Arc<dyn Store>, String> {
+    if url.starts_with("s3://") {
+        return Ok(Arc::new(S3Store::new(url, s3)?));
+    }
+    let path = directory_of(url)?;
+    if *s3 != S3Options::default() {
+        return Err("S3 options are given, and it is no s3:// address".to_owned());
+    }
+    Ok(Arc::new(DirectoryStore::new(path, io.clone())))
 }
 
 fn directory_of(url: &str) -> std::result::Result<PathBuf, String> {
@@ -31,13 +49,10 @@ fn directory_of(url: &str) -> std::result::Result<PathBuf, String> {
         }
         return Ok(PathBuf::from(path));
     }
-    if url.starts_with("s3://") {
-        return Err("object stores are not supported by this build yet".to_owned());
-    }
     if url.starts_with('/') {
         return Err(format!("a directory is written as an address: file://{url}"));
     }
-    Err("a directory is written file:///absolute/path".to_owned())
+    Err("a directory is written file:///absolute/path, a bucket s3://bucket/prefix".to_owned())
 }
 
 #[cfg(test)]
@@ -53,11 +68,19 @@ mod tests {
             ("srv", "file:///absolute/path"),
             ("file://srv", "file:///absolute/path"),
             ("file:///a%20b", "%"),
-            ("s3://bucket/x", "not supported by this build yet"),
+            ("s3://bucket/x", "no credentials are named"),
+            ("s3://bucket//x", "prefix"),
             ("", "file:///absolute/path"),
         ] {
             let message = open_store(bad, &io).unwrap_err().to_string();
             assert!(message.contains(says), "{bad}: {message}");
         }
+    }
+
+    #[test]
+    fn options_of_a_bucket_are_no_options_of_a_directory() {
+        let s3 = S3Options { region: Some("eu-west-1".to_owned()), ..S3Options::default() };
+        let error = open_store_with("file:///srv/b", &IoEngine::default(), &s3).unwrap_err();
+        assert!(error.to_string().contains("no s3:// address"), "{error}");
     }
 }

@@ -164,9 +164,15 @@ impl Upload {
         let key = self.location.outcome();
         // Whatever becomes of this request: it is the session's end.
         self.is_ended = true;
-        let committed = match create(&*self.store, "outcome", &key, &bytes)? {
-            Creation::Created => Ok(manifest),
-            Creation::AlreadyExists => self.compare_outcome(&key, &bytes).map(|()| manifest),
+        let creation = create(&*self.store, "outcome", &key, &bytes)?;
+        if matches!(creation, Creation::CreatedInDoubt | Creation::AlreadyExistsInDoubt) {
+            self.note(creation);
+        }
+        let committed = match creation {
+            Creation::Created | Creation::CreatedInDoubt => Ok(manifest),
+            Creation::AlreadyExists | Creation::AlreadyExistsInDoubt => {
+                self.compare_outcome(&key, &bytes).map(|()| manifest)
+            }
         };
         if matches!(committed, Ok(_) | Err(Error::Fenced { .. })) {
             self.acknowledge();
@@ -264,7 +270,7 @@ impl Upload {
 
     /// Names are random and ours alone: an object that exists already is an earlier request's.
     pub(super) fn note(&self, creation: Creation) {
-        if creation == Creation::AlreadyExists {
+        if creation != Creation::Created {
             self.in_doubt.store(true, Ordering::Relaxed);
         }
     }

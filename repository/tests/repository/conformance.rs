@@ -1,4 +1,5 @@
-//! What every store must do; each store runs all of it.
+//! What every store must do; each store runs all of it. What a bucket cannot do stands in
+//! [`Traits`].
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -6,36 +7,79 @@ use std::sync::{Arc, Barrier};
 
 use thinmover_repository::store::{Creation, RangeBuffer, Store, StoreErrorKind, StoreResult};
 
-use super::support::{FaultyStore, MemoryStore, RecordingStore, directory_store, noise};
+use super::support::server::{Kind, Server};
+use super::support::{
+    FaultyStore, MemoryStore, RecordingStore, bucket_options, directory_store, noise, open_bucket,
+};
+
+/// What differs between stores.
+#[derive(Clone, Copy)]
+struct Traits {
+    /// An object is never replaced, whoever creates it and when.
+    creates_only_if_absent: bool,
+    /// Nor by a writer of a large one.
+    writers_see_names: bool,
+    deletes_tell: bool,
+}
+
+const STRICT: Traits =
+    Traits { creates_only_if_absent: true, writers_see_names: true, deletes_tell: true };
+const BUCKET: Traits = Traits { writers_see_names: false, deletes_tell: false, ..STRICT };
 
 #[test]
 fn a_directory_is_a_store() {
     let (dir, store) = directory_store();
-    run(&*store);
+    run(&*store, STRICT);
     drop(dir);
 }
 
 #[test]
 fn the_store_in_memory_is_one() {
-    run(&MemoryStore::default());
+    run(&MemoryStore::default(), STRICT);
 }
 
 #[test]
 fn wrappers_are_stores() {
     let (_dir, store) = directory_store();
-    run(&RecordingStore::new(Arc::new(FaultyStore::new(store, |_, _| None))));
+    run(&RecordingStore::new(Arc::new(FaultyStore::new(store, |_, _| None))), STRICT);
 }
 
-fn run(store: &dyn Store) {
+#[test]
+fn a_bucket_that_honours_conditions_is_a_store() {
+    let server = Server::start(Kind::Honours);
+    let store = open_bucket("a/prefix", &bucket_options(&server));
+    assert!(!store.has_conditional_writes(), "nothing is known before the probe");
+    run(&*store, BUCKET);
+    // Beside it, and at the top.
+    run(&*open_bucket("a", &bucket_options(&server)), BUCKET);
+    run(&*open_bucket("", &bucket_options(&server)), BUCKET);
+}
+
+#[test]
+fn a_bucket_that_ignores_conditions_is_found_out_and_a_store_otherwise() {
+    let server = Server::start(Kind::Ignores);
+    let store = open_bucket("edge-7", &bucket_options(&server));
+    run(&*store, Traits { creates_only_if_absent: false, ..BUCKET });
+}
+
+fn run(store: &dyn Store, traits: Traits) {
     what_is_created_is_read(store);
     ranges_are_exact(store);
-    an_object_is_never_replaced(store);
+    if traits.creates_only_if_absent {
+        an_object_is_never_replaced(store, traits);
+        one_of_many_creates_it(store);
+    }
     a_dropped_writer_leaves_nothing(store);
     listings_are_complete(store);
-    what_is_deleted_is_gone(store);
+    what_is_deleted_is_gone(store, traits);
     keys_are_checked(store);
-    one_of_many_creates_it(store);
-    assert!(store.has_conditional_writes());
+    the_probe_tells_and_leaves_nothing(store, traits);
+}
+
+fn the_probe_tells_and_leaves_nothing(store: &dyn Store, traits: Traits) {
+    assert_eq!(store.probe_conditional_writes().unwrap(), traits.creates_only_if_absent);
+    assert_eq!(store.has_conditional_writes(), traits.creates_only_if_absent);
+    assert!(list(store, "probe/").is_empty());
 }
 
 fn kind<T: std::fmt::Debug>(result: StoreResult<T>) -> StoreErrorKind {
@@ -49,9 +93,15 @@ fn write(store: &dyn Store, key: &str, bytes: &[u8], step: usize) -> Creation {
 }
 
 fn what_is_created_is_read(store: &dyn Store) {
-    let large = noise(1, 2_500_000);
-    for (key, bytes) in [("read/empty", &b""[..]), ("read/a/b/c", b"small"), ("read/large", &large)]
-    {
+    // A bucket's parts are of 8 MiB.
+    let (large, parts) = (noise(1, 2_500_000), noise(2, 20 << 20));
+    for (key, bytes) in [
+        ("read/empty", &b""[..]),
+        ("read/a/b/c", b"small"),
+        ("read/large", &large),
+        ("read/part", &parts[..8 << 20]),
+        ("read/parts", &parts),
+    ] {
         assert_eq!(kind(store.get(key, 1 << 30)), StoreErrorKind::NotFound);
         assert_eq!(kind(store.size(key)), StoreErrorKind::NotFound);
         assert_eq!(store.create(key, bytes).unwrap(), Creation::Created);
@@ -80,20 +130,27 @@ fn ranges_are_exact(store: &dyn Store) {
     assert_eq!(kind(store.get_range("range/b", 0..1, &mut out)), StoreErrorKind::NotFound);
 }
 
-fn an_object_is_never_replaced(store: &dyn Store) {
+fn an_object_is_never_replaced(store: &dyn Store, traits: Traits) {
     store.create("once/a", b"first").unwrap();
     assert_eq!(store.create("once/a", b"second").unwrap(), Creation::AlreadyExists);
     assert_eq!(write(store, "once/a", b"third", 2), Creation::AlreadyExists);
     assert_eq!(store.get("once/a", 100).unwrap(), b"first");
+    if traits.writers_see_names {
+        let large = noise(3, 9 << 20);
+        assert_eq!(write(store, "once/a", &large, 1 << 20), Creation::AlreadyExists);
+        assert_eq!(store.get("once/a", 100).unwrap(), b"first");
+    }
 }
 
 fn a_dropped_writer_leaves_nothing(store: &dyn Store) {
-    let mut writer = store.writer("dropped/a", 100).unwrap();
-    writer.append(b"some").unwrap();
-    assert_eq!(kind(store.size("dropped/a")), StoreErrorKind::NotFound);
-    drop(writer);
-    assert_eq!(kind(store.size("dropped/a")), StoreErrorKind::NotFound);
-    assert!(list(store, "dropped/").is_empty());
+    for bytes in [b"some".to_vec(), noise(1, 18 << 20)] {
+        let mut writer = store.writer("dropped/a", 100).unwrap();
+        writer.append(&bytes).unwrap();
+        assert_eq!(kind(store.size("dropped/a")), StoreErrorKind::NotFound);
+        drop(writer);
+        assert_eq!(kind(store.size("dropped/a")), StoreErrorKind::NotFound);
+        assert!(list(store, "dropped/").is_empty());
+    }
     assert_eq!(store.create("dropped/a", b"").unwrap(), Creation::Created);
 }
 
@@ -132,11 +189,14 @@ fn listings_are_complete(store: &dyn Store) {
     assert_eq!(shown, 1);
 }
 
-fn what_is_deleted_is_gone(store: &dyn Store) {
+fn what_is_deleted_is_gone(store: &dyn Store, traits: Traits) {
     store.create("delete/a", b"1").unwrap();
     store.delete("delete/a").unwrap();
     assert_eq!(kind(store.get("delete/a", 1)), StoreErrorKind::NotFound);
-    assert_eq!(kind(store.delete("delete/a")), StoreErrorKind::NotFound);
+    match store.delete("delete/a") {
+        Ok(()) => assert!(!traits.deletes_tell),
+        gone => assert_eq!(kind(gone), StoreErrorKind::NotFound),
+    }
     assert!(list(store, "delete/").is_empty());
 }
 

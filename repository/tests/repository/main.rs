@@ -1,5 +1,5 @@
-//! The repository as its users see it: through the public interface, on a real directory and on
-//! stores that record, fail and flip bits. One file for each promise.
+//! The repository as its users see it: through the public interface, on a real directory, in
+//! buckets of real servers, and on stores that record, fail and flip bits. One file for each promise.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,6 +10,7 @@
 
 mod support;
 
+mod bucket;
 mod collection;
 mod conformance;
 mod damage;

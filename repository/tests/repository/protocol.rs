@@ -152,13 +152,15 @@ fn a_manifest_that_arrived_twice_is_a_commit_without_an_ack() {
 
 #[test]
 fn an_ack_is_sent_only_if_no_request_is_in_doubt() {
-    for kind in ["session", "pack", "index"] {
-        let memory = MemoryStore::default();
-        let store = FaultyStore::new(Arc::new(memory.clone()), move |verb, key| {
-            (verb == "create" && key.contains(&format!("/{kind}/"))).then_some(Fault::Twice)
-        });
-        let repository = init(store);
-        back_up(&repository, "vg0/a", &noise(1, 9 << 20)).unwrap();
-        assert!(!memory.keys().iter().any(|key| key.contains("/ack/")), "{kind}");
+    for fault in [Fault::Twice, Fault::InDoubt] {
+        for kind in ["session", "pack", "index", "outcome"] {
+            let memory = MemoryStore::default();
+            let store = FaultyStore::new(Arc::new(memory.clone()), move |verb, key| {
+                (verb == "create" && key.contains(&format!("/{kind}/"))).then_some(fault)
+            });
+            let repository = init(store);
+            back_up(&repository, "vg0/a", &noise(1, 9 << 20)).unwrap();
+            assert!(!memory.keys().iter().any(|key| key.contains("/ack/")), "{kind} {fault:?}");
+        }
     }
 }

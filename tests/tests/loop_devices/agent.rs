@@ -244,8 +244,7 @@ fn maintenance() -> Result<(), Failed> {
     };
     host.write_file("file", 32 * MIB);
     let backup = id(&service.json(0, &["backup", "create", &host.data.name]));
-    host.write_file("file", MIB);
-    service.json(0, &["backup", "create", &host.data.name]);
+    service.json(0, &["backup", "create", &host.other("other").name]);
     service.json(0, &["backup", "delete", &backup, "--yes"]);
     let before = stored_kib();
     run("systemctl", &["start", "thinmover-maintain.service"]);

@@ -6,14 +6,17 @@ use thinmover_repository::{Encryption, InitOptions, Repository};
 use crate::cli::invocation::Invocation;
 use crate::cli::output::Done;
 use crate::cli::password;
-use crate::engine::io_engine;
+use crate::cli::s3::S3Args;
 use crate::failure::Result;
+use crate::repositories;
 use crate::views::RepositoryStatus;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
-    /// Where, e.g. file:///srv/backup
+    /// Where, e.g. file:///srv/backup or s3://bucket/prefix, or a configured name
     url: String,
+    #[command(flatten)]
+    s3: S3Args,
     /// How what is stored is encrypted and authenticated
     #[arg(long, value_enum, default_value_t)]
     encryption: EncryptionArg,
@@ -31,8 +34,9 @@ enum EncryptionArg {
 }
 
 pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
-    let store = thinmover_repository::open_store(&args.url, &io_engine(&invocation.settings)?)?;
-    let passphrase = password::read_new(invocation.password_file.as_deref())?;
+    let location = repositories::locate_new(&invocation.settings, &args.url);
+    let (store, password_file) = invocation.store(location, &args.s3)?;
+    let passphrase = password::read_new(password_file)?;
     let encryption = match args.encryption {
         EncryptionArg::Aes256Gcm => Encryption::Aes256Gcm,
         EncryptionArg::ChaCha20Poly1305 => Encryption::ChaCha20Poly1305,

@@ -25,6 +25,10 @@ impl Report for RepositoryStatus {
             ("hash", self.hash.clone()),
             ("encryption", self.encryption.clone()),
             ("compression", self.compression.clone()),
+            (
+                "conditions",
+                if self.conditional_writes { "kept" } else { "not known to be kept" }.into(),
+            ),
             ("backups", self.backups.to_string()),
             ("stored", size(self.stored_bytes)),
         ];

@@ -133,7 +133,10 @@ impl Engine {
             u32::try_from(bytes).unwrap_or(u32::MAX)
         });
         check_block_bytes(block_bytes)?;
-        let limits = self.settings.data_path.limits(block_bytes)?;
+        let limits = self
+            .settings
+            .data_path
+            .limits_writing(block_bytes, repository.writer_memory_bytes())?;
         let started = Instant::now();
         let job = Upload { engine: self, repository, spec, context, block_bytes, limits, started };
         let method = spec.copy_method;

@@ -298,16 +298,16 @@ impl ActorStore {
         })
     }
 
-    fn effect(&self, label: &str, effect: Effect) -> StoreResult<bool> {
+    /// Whether there was something before, and whether an attempt may still arrive.
+    fn effect(&self, label: &str, effect: Effect) -> StoreResult<(bool, bool)> {
         let is_atomic = self.world.is_atomic;
         self.world.take_turn(self.actor, label, |state, fate| {
             let lost = || Err(error(StoreErrorKind::Other, label));
             match fate {
-                Fate::Done => Ok(state.apply(&effect, is_atomic)),
+                Fate::Done => Ok((state.apply(&effect, is_atomic), false)),
                 Fate::Repeated => {
                     state.late.push(effect.clone());
-                    state.apply(&effect, is_atomic);
-                    Ok(true)
+                    Ok((state.apply(&effect, is_atomic), true))
                 }
                 Fate::Delayed | Fate::Crash => {
                     state.late.push(effect);
@@ -368,11 +368,12 @@ impl Store for ActorStore {
 
     fn create(&self, key: &str, bytes: &[u8]) -> StoreResult<Creation> {
         let effect = Effect::Create(key.to_owned(), bytes.into());
-        let was_there = self.effect(&format!("create {}", short(key)), effect)?;
-        Ok(if was_there && self.world.is_atomic {
-            Creation::AlreadyExists
-        } else {
-            Creation::Created
+        let (was_there, in_doubt) = self.effect(&format!("create {}", short(key)), effect)?;
+        Ok(match (was_there && self.world.is_atomic, in_doubt) {
+            (false, false) => Creation::Created,
+            (false, true) => Creation::CreatedInDoubt,
+            (true, false) => Creation::AlreadyExists,
+            (true, true) => Creation::AlreadyExistsInDoubt,
         })
     }
 

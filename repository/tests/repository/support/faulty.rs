@@ -17,6 +17,8 @@ pub(crate) enum Fault {
     After(StoreErrorKind),
     /// It happens, the answer is lost, and the request is sent again.
     Twice,
+    /// It happens, after an attempt of which nobody knows.
+    InDoubt,
     /// Half of what an object writer was given is refused.
     Midway(StoreErrorKind),
 }
@@ -46,20 +48,35 @@ impl FaultyStore {
         &self,
         verb: &str,
         key: &str,
-        mut request: impl FnMut() -> StoreResult<T>,
+        request: impl FnMut() -> StoreResult<T>,
     ) -> StoreResult<T> {
-        match self.fault(verb, key) {
-            None => request(),
-            Some(Fault::Before(kind) | Fault::Midway(kind)) => Err(error(kind, key)),
-            Some(Fault::After(kind)) => {
-                request()?;
-                Err(error(kind, key))
-            }
-            Some(Fault::Twice) => {
-                request()?;
-                request()
-            }
+        with(self.fault(verb, key), key, request)
+    }
+}
+
+fn with<T>(
+    fault: Option<Fault>,
+    key: &str,
+    mut request: impl FnMut() -> StoreResult<T>,
+) -> StoreResult<T> {
+    match fault {
+        None | Some(Fault::InDoubt) => request(),
+        Some(Fault::Before(kind) | Fault::Midway(kind)) => Err(error(kind, key)),
+        Some(Fault::After(kind)) => {
+            request()?;
+            Err(error(kind, key))
         }
+        Some(Fault::Twice) => {
+            request()?;
+            request()
+        }
+    }
+}
+
+fn doubt(creation: Creation) -> Creation {
+    match creation {
+        Creation::Created | Creation::CreatedInDoubt => Creation::CreatedInDoubt,
+        _ => Creation::AlreadyExistsInDoubt,
     }
 }
 
@@ -99,7 +116,9 @@ impl Store for FaultyStore {
     }
 
     fn create(&self, key: &str, bytes: &[u8]) -> StoreResult<Creation> {
-        self.run("create", key, || self.inner.create(key, bytes))
+        let fault = self.fault("create", key);
+        let creation = with(fault, key, || self.inner.create(key, bytes))?;
+        Ok(if fault == Some(Fault::InDoubt) { doubt(creation) } else { creation })
     }
 
     fn writer(&self, key: &str, expected_bytes: u64) -> StoreResult<Box<dyn ObjectWriter>> {
@@ -117,6 +136,10 @@ impl Store for FaultyStore {
 
     fn has_conditional_writes(&self) -> bool {
         self.inner.has_conditional_writes()
+    }
+
+    fn probe_conditional_writes(&self) -> StoreResult<bool> {
+        self.inner.probe_conditional_writes()
     }
 }
 
@@ -140,6 +163,7 @@ impl ObjectWriter for Writer {
         match self.fault {
             Some(Fault::After(kind)) => Err(error(kind, &self.key)),
             Some(Fault::Twice) => Ok(Creation::AlreadyExists),
+            Some(Fault::InDoubt) => Ok(doubt(creation)),
             _ => Ok(creation),
         }
     }

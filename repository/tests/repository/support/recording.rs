@@ -86,6 +86,10 @@ impl Store for RecordingStore {
     fn has_conditional_writes(&self) -> bool {
         self.inner.has_conditional_writes()
     }
+
+    fn probe_conditional_writes(&self) -> StoreResult<bool> {
+        self.inner.probe_conditional_writes()
+    }
 }
 
 struct Writer {

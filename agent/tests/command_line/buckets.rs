@@ -1,0 +1,111 @@
+//! A repository in a bucket, on a real server.
+
+use std::fs;
+
+use crate::fixture::{Fixture, noise};
+use crate::server::{BUCKET, Kind, SECRET, Server};
+
+/// The options beside the URL.
+fn options(server: &Server) -> [String; 4] {
+    let file = server.credentials_file().display().to_string();
+    ["--s3-endpoint".into(), server.endpoint(), "--s3-credentials-file".into(), file]
+}
+
+#[test]
+fn a_backup_goes_to_a_bucket_and_comes_back() {
+    let server = Server::start(Kind::Honours);
+    let fixture = Fixture::empty();
+    let url = format!("s3://{BUCKET}/edge/1");
+    let options = options(&server);
+    let s3: Vec<&str> = options.iter().map(String::as_str).collect();
+    let on = |args: &[&str]| fixture.run(&[args, &["--json", "--repo", &url], &s3].concat());
+
+    let init = fixture.run(&[&["repo", "init", &url, "--json"], s3.as_slice()].concat()).json();
+    assert_eq!((&init["url"], &init["conditionalWrites"]), (&url.as_str().into(), &true.into()));
+    let again = fixture.run(&[&["repo", "init", &url, "--json"], s3.as_slice()].concat());
+    again.failed(4, "exists", &url);
+
+    let mut bytes = noise(1, 70 << 20);
+    let source = fixture.image("source", &bytes);
+    let first = on(&["backup", "create", &source, "--standalone"]).json();
+    bytes[..1 << 20].copy_from_slice(&noise(2, 1 << 20));
+    fixture.image("source", &bytes);
+    let second = on(&["backup", "create", &source, "--standalone"]).json();
+    assert!(second["newBytes"].as_u64() <= Some(2 << 20), "{second}");
+    let list = on(&["backup", "list"]).json();
+    let ids: Vec<_> = list["backups"].as_array().unwrap().iter().map(|it| &it["id"]).collect();
+    assert_eq!(ids, [&first["id"], &second["id"]]);
+
+    let id = second["id"].as_str().unwrap();
+    on(&["restore", id, &fixture.arg("target"), "--standalone"]).succeeded();
+    assert!(fs::read(fixture.path("target")).unwrap() == bytes);
+    assert_eq!(on(&["backup", "verify", id]).json()["ok"], true);
+    let status = on(&["repo", "status"]).json();
+    assert_eq!((&status["conditionalWrites"], &status["backups"]), (&true.into(), &2.into()));
+    on(&["backup", "delete", id, "--yes"]).succeeded();
+}
+
+#[test]
+fn a_configured_bucket_needs_its_name_only() {
+    let server = Server::start(Kind::Ignores);
+    let fixture = Fixture::empty();
+    let mut config = fs::read_to_string(fixture.path("config.toml")).unwrap();
+    config += &format!(
+        "[repositories.home]\nurl = \"s3://{BUCKET}/home\"\n\
+         [repositories.home.s3]\nendpoint = {:?}\ncredentials_file = {:?}\n",
+        server.endpoint(),
+        server.credentials_file(),
+    );
+    fs::write(fixture.path("config.toml"), config).unwrap();
+    let init = fixture.run(&["repo", "init", "home", "--json"]).json();
+    assert_eq!(init["conditionalWrites"], false, "that server overwrites");
+    let bytes = noise(1, 5 << 20);
+    let source = fixture.image("source", &bytes);
+    fixture.run(&["backup", "create", &source, "--standalone"]).succeeded();
+    let target = fixture.arg("target");
+    fixture.run(&["restore", "latest", &target, "--source", &source, "--standalone"]).succeeded();
+    assert!(fs::read(fixture.path("target")).unwrap() == bytes);
+
+    let both = ["repo", "status", "--repo", "home", "--s3-region", "x", "--json"];
+    fixture.run(&both).failed(2, "usage", "go with a URL");
+}
+
+#[test]
+fn options_that_do_not_fit_are_usage_errors() {
+    let fixture = Fixture::new();
+    let refused = |args: &[&str], about: &str| {
+        fixture.run(&[args, &["--json"]].concat()).failed(2, "usage", about)
+    };
+    let (file, bucket) = (fixture.url(), "s3://bucket/prefix");
+    refused(&["repo", "status", "--repo", &file, "--s3-region", "x"], "no s3:// address");
+    refused(&["repo", "status", "--repo", bucket], "no credentials are named");
+    refused(&["repo", "status", "--repo", bucket, "--s3-endpoint", "host"], "https://");
+    let proxy = ["--s3-proxy", "http://user:pass@proxy"];
+    let told = refused(&[&["repo", "status", "--repo", bucket], &proxy[..]].concat(), "proxy");
+    assert!(!told.stdout.contains("pass@"), "{told:?}");
+    let job = ["backup", "create", "/x", "--repo", bucket, "--s3-region", "x"];
+    refused(&job, "not for the agent");
+}
+
+#[test]
+fn a_wrong_key_is_an_error_that_says_so_and_does_not_show_it() {
+    let server = Server::start(Kind::Honours);
+    let fixture = Fixture::empty();
+    let wrong = fs::read_to_string(server.credentials_file()).unwrap().replace(SECRET, "wr0ng");
+    fs::write(fixture.path("credentials"), wrong).unwrap();
+    let url = format!("s3://{BUCKET}/x");
+    let file = fixture.arg("credentials");
+    let ran = fixture.run(&[
+        "repo",
+        "init",
+        &url,
+        "--json",
+        "--s3-endpoint",
+        &server.endpoint(),
+        "--s3-credentials-file",
+        &file,
+    ]);
+    assert_ne!(ran.code, 0);
+    assert!(ran.stdout.contains("SignatureDoesNotMatch"), "{ran:?}");
+    assert!(!format!("{ran:?}").contains("wr0ng"), "{ran:?}");
+}

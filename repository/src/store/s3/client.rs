@@ -1,0 +1,144 @@
+//! What a store and its writers share: the connection, the threads, and where everything is.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use object_store::aws::AmazonS3;
+use object_store::path::Path;
+use tokio::runtime::{Handle, Runtime};
+
+use super::conditional::Conditions;
+use crate::store::key::{is_valid_key, is_valid_prefix};
+use crate::store::{StoreError, StoreErrorKind, StoreResult};
+
+/// The bounds of a request's attempts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) attempt: Duration,
+    pub(super) retry: Duration,
+}
+
+pub(super) struct Client {
+    s3: AmazonS3,
+    url: String,
+    /// The address and the endpoint, for messages.
+    place: String,
+    /// Empty, or ending in a slash.
+    prefix: String,
+    limits: Limits,
+    conditions: Conditions,
+    /// Whether the store has ever answered: until then a wrong address is the likeliest reason.
+    has_answered: AtomicBool,
+    /// Always there until it is dropped.
+    runtime: Option<Runtime>,
+    handle: Handle,
+}
+
+impl Client {
+    pub(super) fn new(
+        s3: AmazonS3,
+        (url, place, prefix): (String, String, String),
+        limits: Limits,
+        conditions: Conditions,
+    ) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("thinmover-s3")
+            .enable_all()
+            .build()?;
+        let handle = runtime.handle().clone();
+        Ok(Self {
+            s3,
+            url,
+            place,
+            prefix: if prefix.is_empty() { prefix } else { format!("{prefix}/") },
+            limits,
+            conditions,
+            has_answered: AtomicBool::new(false),
+            runtime: Some(runtime),
+            handle,
+        })
+    }
+
+    pub(super) fn s3(&self) -> &AmazonS3 {
+        &self.s3
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    pub(super) fn conditions(&self) -> &Conditions {
+        &self.conditions
+    }
+
+    pub(super) fn has_answered(&self) -> bool {
+        self.has_answered.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_answered(&self) {
+        self.has_answered.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Waits on the calling thread, which must not be one that runs other tasks.
+    pub(super) fn wait<F: Future>(&self, future: F) -> F::Output {
+        self.handle.block_on(future)
+    }
+
+    /// The object's key in the bucket.
+    pub(super) fn path(&self, action: &'static str, key: &str) -> StoreResult<Path> {
+        let invalid = || self.error(StoreErrorKind::InvalidKey, action, key, None);
+        if !is_valid_key(key) {
+            return Err(invalid());
+        }
+        Path::parse(format!("{}{key}", self.prefix)).map_err(|_| invalid())
+    }
+
+    /// A prefix in the bucket.
+    pub(super) fn folder(&self, prefix: &str) -> StoreResult<String> {
+        if is_valid_prefix(prefix) {
+            Ok(format!("{}{prefix}", self.prefix))
+        } else {
+            Err(self.error(StoreErrorKind::InvalidKey, "list", prefix, None))
+        }
+    }
+
+    /// The store's key of what is in the bucket; none for what is not the store's.
+    pub(super) fn key<'p>(&self, path: &'p Path) -> Option<&'p str> {
+        path.as_ref().strip_prefix(&self.prefix)
+    }
+
+    pub(super) fn error(
+        &self,
+        kind: StoreErrorKind,
+        action: &'static str,
+        key: &str,
+        reason: Option<String>,
+    ) -> StoreError {
+        StoreError {
+            kind,
+            action,
+            key: key.to_owned(),
+            place: self.place.clone(),
+            cause: reason.map(std::io::Error::other),
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // Whoever drops it may be a thread that must not wait.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
