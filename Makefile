@@ -23,9 +23,9 @@ test: ## run every test, unit to guest
 	@scripts/install-deps build guest s3
 	cargo test --locked --workspace --no-fail-fast
 
-test-long: ## run the tests that repeat kills, power cuts and random pools with twenty times the rounds
+test-long: ## run the tests that repeat kills, power cuts, random pools and schedules with twenty times the rounds
 	@scripts/install-deps build guest
-	THINMOVER_TEST_ROUNDS=20 cargo test --locked --package thinmover-tests --package thinmover-lvm --no-fail-fast
+	THINMOVER_TEST_ROUNDS=20 cargo test --locked --package thinmover-tests --package thinmover-lvm --package thinmover-repository --no-fail-fast
 
 bench: ## compare with restic, borg and other peers on the same volume; BENCH="--help" for options
 	@scripts/install-deps build bench
