@@ -18,7 +18,8 @@ pub(super) fn candidates(
     inherited: &Containers,
 ) -> Containers {
     let open = survey.open_sessions();
-    let room = CONDEMNED_MAX.saturating_sub(inherited.len());
+    let is_there = |container: &&ContainerRef| survey.containers.contains_key(container);
+    let room = CONDEMNED_MAX.saturating_sub(inherited.iter().filter(is_there).count());
     survey
         .containers
         .keys()
@@ -40,23 +41,23 @@ pub(super) fn deletable(
     condemned.difference(reached).filter(is_there).copied().collect()
 }
 
-/// What the last generation goes on to condemn. What others condemned stays so until it is gone, and
-/// what is gone until nothing of its session can arrive any more.
+/// What the last generation goes on to condemn, once what was `deletable` is gone. What others condemned
+/// stays so until it is gone, and what is gone until nothing of its session can arrive any more.
 pub(super) fn still_condemned(
+    survey: &Survey,
     inherited: &Containers,
     own: &Containers,
-    is_there: impl Fn(&ContainerRef) -> bool,
     deletable: &Containers,
-    acks: &BTreeSet<SessionId>,
 ) -> Containers {
-    let is_condemned = |container: &ContainerRef| {
-        if is_there(container) {
-            inherited.contains(container) || deletable.contains(container)
+    let is_condemned = |container: &&ContainerRef| {
+        let is_gone = !survey.containers.contains_key(container) || deletable.contains(container);
+        if is_gone {
+            !survey.acks.contains(&container.id.session())
         } else {
-            !acks.contains(&container.id.session())
+            inherited.contains(container)
         }
     };
-    inherited.union(own).filter(|container| is_condemned(container)).copied().collect()
+    inherited.union(own).filter(is_condemned).copied().collect()
 }
 
 /// Keys that say nothing any more, in the order in which they are deleted.
@@ -79,8 +80,8 @@ pub(super) fn leftovers(
     read: &BTreeSet<BackupLocation>,
     last: &Generation,
 ) -> Leftovers {
-    let Survey { containers, marks, ends, .. } = survey;
-    let Ends { outcomes, tombs, acks } = ends;
+    let Survey { acks, containers, marks, ends, .. } = survey;
+    let Ends { outcomes, tombs } = ends;
     let is_acked =
         |member: &&BackupLocation| acks.contains(&member.session) && !read.contains(member);
     let gone =

@@ -21,7 +21,7 @@ use crate::manifest::{self, OUTCOME_BYTES_MAX, Outcome};
 use crate::names::{self, BackupLocation, CollectorId, ContainerRef, GenerationName, Place};
 use crate::sealed::{self, SealedKind};
 use crate::session::{Ends, Mark, list_marks, list_readers};
-use crate::store::Store;
+use crate::store::{Creation, Store};
 use crate::upload::create;
 
 type OnProgress<'c> = dyn FnMut(MaintainProgress) -> ControlFlow<()> + 'c;
@@ -63,11 +63,17 @@ pub(crate) fn collect(
             }
             CollectionEnd::Contended
         }
-        end => end?,
+        Err(error) => {
+            if !collector.has_deleted {
+                // The error is what counts; a generation that stays is adopted.
+                let _ = collector.withdraw();
+            }
+            return Err(error);
+        }
+        Ok(end) => end,
     };
     if !collector.has_deleted {
-        // Nothing was deleted by this generation's leave, so nobody needs it.
-        collector.delete(&collector.generation(false).key(collector.own.id()))?;
+        collector.withdraw()?;
     }
     Ok(collector.collected)
 }
@@ -91,6 +97,8 @@ struct Known {
     holdings: Holdings,
     walked: BTreeSet<BackupLocation>,
     fenced: BTreeSet<BackupLocation>,
+    /// The runs that were read.
+    runs: BTreeSet<ContainerRef>,
     /// Session runs that are merged, and carry no blobs of their own.
     merged: Vec<ContainerRef>,
     /// Index objects that do.
@@ -132,29 +140,27 @@ impl Collector<'_, '_> {
 
         // G4
         let (later, read) = self.walk_new(&mut known)?;
-        let reached = known.holdings.reached(&mut known.reach, |_| true)?.containers;
+        let reached = known.holdings.reached(&mut known.reach, |_| true)?;
         if !self.is_alone()? {
             return Ok(CollectionEnd::Contended);
         }
-        let deletable = plan::deletable(&condemned, &self.survey.containers, &reached);
+        if let Some(id) = reached.missing {
+            let cause = Error::BlockMissing { id, hint: String::new() };
+            return Err(blocked_by("a new backup".to_owned(), cause));
+        }
+        let there = &self.survey.containers;
+        let deletable = plan::deletable(&condemned, there, &reached.containers);
 
-        // G5. An index object that is a run of other containers, too, goes only once its entries
-        // stand elsewhere.
-        let (packs, carriers): (BTreeSet<_>, BTreeSet<_>) =
-            deletable.iter().copied().partition(|it| it.place == Place::Pack);
+        // G5
         self.has_deleted = true;
-        self.delete_containers(&packs)?;
+        self.delete_containers(&deletable)?;
         let runs = self.compact(&mut known, &deletable)?;
 
         // G6
-        let is_there = |container: &ContainerRef| {
-            self.survey.containers.contains_key(container) && !packs.contains(container)
-        };
-        let acks = &self.survey.ends.acks;
-        let condemned = plan::still_condemned(&inherited, &own, is_there, &deletable, acks);
+        let condemned = plan::still_condemned(&self.survey, &inherited, &own, &deletable);
         let last = Generation { condemned, runs };
         self.put_generation(true, &last)?;
-        self.delete_merged(&known, &carriers)?;
+        self.delete_merged(&known)?;
         self.delete_old_generations()?;
         self.delete_unnamed_runs()?;
         let Known { fenced, .. } = &known;
@@ -172,6 +178,7 @@ impl Collector<'_, '_> {
             holdings: Holdings::new(&self.options.scratch, quarter),
             walked: BTreeSet::new(),
             fenced: BTreeSet::new(),
+            runs: BTreeSet::new(),
             merged: Vec::new(),
             carriers: BTreeSet::new(),
             compacted_holders: BTreeSet::new(),
@@ -210,22 +217,28 @@ impl Collector<'_, '_> {
 
     fn read_runs(&mut self, view: &IndexView, known: &mut Known) -> Result<()> {
         let open = self.survey.open_sessions();
-        let common = view.common_runs();
+        let common: BTreeSet<ContainerRef> =
+            view.common_runs().iter().map(CompactedRun::container).collect();
         let objects = view.runs_for_readers();
         for (at, object) in objects.iter().enumerate() {
             self.progress("reading the index", at, objects.len())?;
             let container = object.container;
+            if !known.runs.insert(container) {
+                continue;
+            }
             let source = match container.place {
                 Place::Compacted => Source::Compacted,
-                // One that was not listed at first may name packs that were not.
+                // One that was not listed at first may name packs that were not; one that carries
+                // what it names stays, and is named by a compacted run once it was merged.
                 _ if open.contains(&container.id.session())
-                    || !self.survey.containers.contains_key(&container) =>
+                    || !self.survey.containers.contains_key(&container)
+                    || known.compacted_holders.contains(&container) =>
                 {
                     Source::Open
                 }
                 _ => Source::Merged,
             };
-            let is_common = common.iter().any(|run| run.id == container.id);
+            let is_common = common.contains(&container);
             let run = match known.holdings.add(&**self.store, &self.own, *object, source) {
                 // Named by a generation that arrived late, when nobody named it any more.
                 Err(error) if error.is_not_found() && source == Source::Compacted && !is_common => {
@@ -301,8 +314,10 @@ impl Collector<'_, '_> {
 
     fn fence(&mut self, member: BackupLocation) -> Result<()> {
         let fence = manifest::seal_fence(&self.own, &member)?;
-        create(&**self.store, "fence", &member.outcome(), &fence)?;
-        self.collected.fenced.push(member.session.to_string());
+        let created = create(&**self.store, "fence", &member.outcome(), &fence)?;
+        if matches!(created, Creation::Created | Creation::CreatedInDoubt) {
+            self.collected.fenced.push(member.session.to_string());
+        }
         Ok(())
     }
 
@@ -320,20 +335,18 @@ impl Collector<'_, '_> {
         let mut wanted: BTreeSet<BackupLocation> =
             ends.outcomes.iter().filter(is_live).copied().collect();
         wanted.extend(&read);
-        let mut index = None;
-        let seen = &known.walked | &known.fenced;
-        for (at, member) in wanted.difference(&seen).enumerate() {
+        let wanted: Vec<_> = wanted.difference(&(&known.walked | &known.fenced)).copied().collect();
+        if wanted.is_empty() && read.is_empty() {
+            return Ok((ends.outcomes, read));
+        }
+        // What they found their blobs by may have been published since G1.
+        let view = IndexView::take(&**self.store, &self.own)?;
+        self.read_runs(&view, known)?;
+        let index = Arc::new(DomainIndex::new(&view, self.options.memory_bytes / 4));
+        for (at, member) in wanted.iter().enumerate() {
             self.progress("reading new backups", at, wanted.len())?;
             let Some(Outcome::Backup(backup)) = self.outcome(*member)? else { continue };
-            let index = match &index {
-                Some(index) => index,
-                None => {
-                    let view = IndexView::take(&**self.store, &self.own)?;
-                    let quarter = self.options.memory_bytes / 4;
-                    &*index.insert(Arc::new(DomainIndex::new(&view, quarter)))
-                }
-            };
-            known.reach.add(self.store, (self.keys)(), &backup, index)?;
+            known.reach.add(self.store, (self.keys)(), &backup, &index)?;
         }
         Ok((ends.outcomes, read))
     }
@@ -348,12 +361,16 @@ impl Collector<'_, '_> {
         let containers = &self.survey.containers;
         let stays = |it: &ContainerRef| containers.contains_key(it) && !deletable.contains(it);
         let common = self.survey.view.common_runs();
+        // What only some name was made of session runs that are gone.
+        let is_common =
+            self.survey.view.generations.values().all(|generation| generation.runs == common);
         let is_stale = !known.compacted_holders.iter().all(&stays);
         let is_small = known.merged_entries >= known.compacted_entries / 4;
-        let (mut runs, sources) = if is_stale || is_small || common.len() > RUNS_WANTED_MAX {
-            (BTreeSet::new(), Source::Compacted..=Source::Merged)
-        } else {
+        let is_kept = is_common && !is_stale && !is_small && common.len() <= RUNS_WANTED_MAX;
+        let (mut runs, sources) = if is_kept {
             (common, Source::Merged..=Source::Merged)
+        } else {
+            (BTreeSet::new(), Source::Compacted..=Source::Merged)
         };
         let mut compactor = Compactor::new(&**self.store, &self.own, self.id);
         for bucket in known.holdings.entries(sources, stays) {
@@ -376,9 +393,8 @@ impl Collector<'_, '_> {
         Ok(())
     }
 
-    /// G6: session runs whose entries stand in the new index, and carriers that may go.
-    fn delete_merged(&mut self, known: &Known, carriers: &BTreeSet<ContainerRef>) -> Result<()> {
-        self.delete_containers(carriers)?;
+    /// G6: session runs whose entries stand in the new index.
+    fn delete_merged(&mut self, known: &Known) -> Result<()> {
         for container in &known.merged {
             self.delete(&container.key(self.own.id()))?;
             self.collected.merged_indexes += 1;
@@ -429,6 +445,11 @@ impl Collector<'_, '_> {
             self.delete(&names::ack(domain, *session))?;
         }
         Ok(())
+    }
+
+    /// Takes the first generation back: nothing was deleted by its leave, so nobody needs it.
+    fn withdraw(&self) -> Result<()> {
+        self.delete(&self.generation(false).key(self.own.id()))
     }
 
     fn generation(&self, is_last: bool) -> GenerationName {

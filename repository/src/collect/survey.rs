@@ -6,7 +6,7 @@ use crate::crypto::DomainKeys;
 use crate::error::Result;
 use crate::index::{IndexView, list_containers};
 use crate::names::{self, BackupLocation, ContainerRef, DomainId, Place, SessionId};
-use crate::session::{Ends, list_marks, list_parsed};
+use crate::session::{Ends, list_acks, list_marks, list_parsed};
 use crate::store::Store;
 
 /// A domain's keys, each listed once.
@@ -14,6 +14,8 @@ use crate::store::Store;
 pub(super) struct Survey {
     /// Listed first. Only its generations are used.
     pub(super) view: IndexView,
+    /// Listed before the index: all that these sessions published is in that listing, or gone.
+    pub(super) acks: BTreeSet<SessionId>,
     /// Packs and index objects, with their lengths in bytes. Listed before the marks: what has no mark
     /// by then has ended.
     pub(super) containers: BTreeMap<ContainerRef, u64>,
@@ -25,10 +27,11 @@ impl Survey {
     pub(super) fn take(store: &dyn Store, keys: &DomainKeys) -> Result<Self> {
         let view = IndexView::take(store, keys)?;
         let domain = keys.id();
+        let acks = list_acks(store, domain)?;
         let containers = list_containers(store, domain)?;
         let marks = list_marks(store, domain)?;
         let ends = Ends::list(store, domain)?;
-        Ok(Self { view, containers, marks, ends })
+        Ok(Self { view, acks, containers, marks, ends })
     }
 
     /// Whether nothing happened since a collection that finished.

@@ -56,6 +56,9 @@ pub(crate) fn read_footer(
         return Err(damaged("its footer is not what was written"));
     }
     let run = Run::parse(plain).map_err(|reason| damaged(&format!("its index: {reason}")))?;
+    if run.containers().len() > 1 && run.containers().contains(&container) {
+        return Err(damaged("its index names its own blobs and others'"));
+    }
     for (_, entry) in run.entries().filter(|(holder, _)| *holder == container) {
         if entry.end() > range.start {
             return Err(damaged("its index names bytes behind the blobs"));

@@ -14,26 +14,27 @@ use crate::store::Store;
 pub(crate) struct Ends {
     pub(crate) outcomes: BTreeSet<BackupLocation>,
     pub(crate) tombs: BTreeSet<BackupLocation>,
-    pub(crate) acks: BTreeSet<SessionId>,
 }
 
 impl Ends {
     pub(crate) fn list(store: &dyn Store, domain: DomainId) -> Result<Self> {
         let outcomes = list_members(store, domain, &names::outcomes(domain))?;
         let tombs = list_members(store, domain, &names::tombs(domain))?;
-        let acks = list_parsed(store, &names::acks(domain), |name| name.parse().ok())?;
-        Ok(Self { outcomes, tombs, acks: acks.into_iter().collect() })
+        Ok(Self { outcomes, tombs })
     }
 
     /// Those of the marked sessions that have not ended.
     pub(crate) fn open_of(&self, marks: &BTreeSet<BackupLocation>) -> BTreeSet<BackupLocation> {
-        let has_ended = |member: &BackupLocation| {
-            self.outcomes.contains(member)
-                || self.tombs.contains(member)
-                || self.acks.contains(&member.session)
-        };
+        let has_ended =
+            |member: &BackupLocation| self.outcomes.contains(member) || self.tombs.contains(member);
         marks.iter().filter(|member| !has_ended(member)).copied().collect()
     }
+}
+
+/// The sessions that send nothing more.
+pub(crate) fn list_acks(store: &dyn Store, domain: DomainId) -> Result<BTreeSet<SessionId>> {
+    let acks = list_parsed(store, &names::acks(domain), |name| name.parse().ok())?;
+    Ok(acks.into_iter().collect())
 }
 
 /// The marks of uploads.

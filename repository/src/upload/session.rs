@@ -95,13 +95,12 @@ impl Upload {
         let key = location.mark();
         let mark = Mark::new(MarkKind::Upload, client, volume).seal(&keys, &key)?;
         let marked = create(&*store, "session", &key, &mark)?;
-        let view = IndexView::take(&*store, &keys)?;
-        let upload = Self {
+        let mut upload = Self {
             store,
             keys,
             location,
             limits,
-            view,
+            view: IndexView::default(),
             known: OnceLock::new(),
             warnings: Mutex::default(),
             state: Mutex::default(),
@@ -111,6 +110,8 @@ impl Upload {
             is_ended: false,
         };
         upload.note(marked);
+        // Whoever fails from here on has a session to end.
+        upload.view = IndexView::take(&*upload.store, &upload.keys)?;
         Ok(upload)
     }
 
@@ -157,7 +158,8 @@ impl Upload {
             }
             std::mem::take(&mut *state)
         };
-        self.write_index(state.pending, state.remainder).map_err(|error| self.fail(error))?;
+        self.write_index(state.pending, Segment::default()).map_err(|error| self.fail(error))?;
+        self.write_index(Vec::new(), state.remainder).map_err(|error| self.fail(error))?;
         let stored_bytes = self.stored_bytes.load(Ordering::Relaxed);
         let manifest = Manifest::new(draft, self.location, self.new_bytes(), stored_bytes);
         let bytes = manifest::seal(&self.keys, &manifest)?;
@@ -165,9 +167,7 @@ impl Upload {
         // Whatever becomes of this request: it is the session's end.
         self.is_ended = true;
         let creation = create(&*self.store, "outcome", &key, &bytes)?;
-        if matches!(creation, Creation::CreatedInDoubt | Creation::AlreadyExistsInDoubt) {
-            self.note(creation);
-        }
+        self.note_attempts(creation);
         let committed = match creation {
             Creation::Created | Creation::CreatedInDoubt => Ok(manifest),
             Creation::AlreadyExists | Creation::AlreadyExistsInDoubt => {
@@ -268,6 +268,13 @@ impl Upload {
         self.new_bytes.fetch_add(plain_bytes as u64, Ordering::Relaxed);
     }
 
+    /// For a key where others create, too.
+    fn note_attempts(&self, creation: Creation) {
+        if matches!(creation, Creation::CreatedInDoubt | Creation::AlreadyExistsInDoubt) {
+            self.note(creation);
+        }
+    }
+
     /// Names are random and ours alone: an object that exists already is an earlier request's.
     pub(super) fn note(&self, creation: Creation) {
         if creation != Creation::Created {
@@ -327,7 +334,8 @@ impl Upload {
         self.write_index(full, Segment::default())
     }
 
-    /// W2: an index object over durable packs, and the blobs it carries itself.
+    /// W2: an index object over durable packs, or over the blobs it carries itself; never both, since
+    /// the one is merged and the other collected.
     fn write_index(
         &self,
         mut groups: Vec<(ContainerRef, Vec<Entry>)>,
@@ -370,7 +378,7 @@ impl Drop for Upload {
         let end = || {
             let fence = manifest::seal_fence(&self.keys, &self.location)?;
             let created = create(&*self.store, "fence", &self.location.outcome(), &fence)?;
-            self.note(created);
+            self.note_attempts(created);
             Ok::<_, Error>(())
         };
         if end().is_ok() {

@@ -61,8 +61,8 @@ fn block(content: u8) -> &'static [u8] {
 /// How an upload stores its blocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
-    /// Whether blocks lie in packs, or in the index object.
-    pub(super) in_packs: bool,
+    /// What the index object may carry; the rest lies in packs.
+    pub(super) carried_bytes: usize,
     /// Whether each block has a pack and an index object of its own.
     pub(super) split: bool,
 }
@@ -77,7 +77,7 @@ impl Client {
         base: Option<&Manifest>,
     ) -> Result<Manifest> {
         let limits = UploadLimits {
-            embedded_bytes: if shape.in_packs { 0 } else { 4 << 20 },
+            embedded_bytes: shape.carried_bytes,
             session_entries: if shape.split { 1 } else { 1000 },
             index_memory_bytes: 64 << 10,
             ..UploadLimits::default()

@@ -6,8 +6,8 @@ use super::stage::Stage;
 use super::world::{Choice, Fate};
 use crate::error::Result;
 
-const PACKS: Shape = Shape { in_packs: true, split: true };
-const CARRIED: Shape = Shape { in_packs: false, split: false };
+const PACKS: Shape = Shape { carried_bytes: 0, split: true };
+const CARRIED: Shape = Shape { carried_bytes: 4 << 20, split: false };
 
 /// Two live backups that share a block, and one that is deleted.
 fn stage() -> Stage {

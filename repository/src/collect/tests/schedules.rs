@@ -30,7 +30,8 @@ impl Dice {
     }
 
     fn shape(&mut self) -> Shape {
-        Shape { in_packs: self.one_in(2), split: self.one_in(2) }
+        // Nothing, a node or a block, all.
+        Shape { carried_bytes: [0, 150, 4 << 20][self.below(3)], split: self.one_in(2) }
     }
 }
 
@@ -98,6 +99,9 @@ fn schedule(seed: u64) -> Result<(), String> {
     });
     stage.play(acts.collect(), director);
     // Everybody is gone. What is still under way arrives or not.
+    if dice.one_in(2) {
+        stage.arrive();
+    }
     stage.verdict().map_err(|failure| format!("seed {seed}: {failure}"))
 }
 

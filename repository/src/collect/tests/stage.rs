@@ -78,6 +78,11 @@ impl Stage {
         self.world.requests()
     }
 
+    /// The requests of the last play.
+    pub(super) fn trace(&self) -> String {
+        self.world.trace()
+    }
+
     /// Whether somebody crashed in the last play.
     pub(super) fn had_a_crash(&self) -> bool {
         self.world.has_crashed(0)

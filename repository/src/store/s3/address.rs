@@ -14,6 +14,9 @@ pub(super) struct Address {
 impl Address {
     pub(super) fn parse(url: &str) -> Result<Self, String> {
         let rest = url.strip_prefix("s3://").ok_or_else(|| HOW.to_owned())?;
+        if rest.contains('@') {
+            return Err(format!("it holds a user or password, which has no place there; {HOW}"));
+        }
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
         if !is_bucket(bucket) {
@@ -81,7 +84,8 @@ mod tests {
             "s3://bucket/a?x",
             "s3://bucket/\u{e9}",
         ] {
-            assert!(Address::parse(bad).is_err(), "{bad}");
+            let error = Address::parse(bad).unwrap_err();
+            assert!(!error.contains("secret"), "{bad}: {error}");
         }
     }
 }

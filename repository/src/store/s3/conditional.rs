@@ -39,10 +39,12 @@ impl Conditions {
         self.mode != ConditionalWrites::No
     }
 
-    /// Remembers that the store does not know conditions. Tells whether one may do without.
+    /// Remembers that the store does not know conditions. Tells whether one may do without: not once a
+    /// probe has found that it does know them, for others rely on that by now.
     pub(super) fn disprove(&self) -> bool {
-        self.found.store(DISPROVED, Ordering::Relaxed);
-        self.mode == ConditionalWrites::Auto
+        let ordering = Ordering::Relaxed;
+        let was = self.found.compare_exchange(UNKNOWN, DISPROVED, ordering, ordering);
+        self.mode == ConditionalWrites::Auto && was != Err(NOT_DISPROVED)
     }
 }
 
@@ -74,9 +76,10 @@ pub(super) fn probe(client: &Client) -> StoreResult<bool> {
         _ => {}
     }
     // What was disproved once stays so.
-    let next = if seen { NOT_DISPROVED } else { DISPROVED };
-    let _ = conditions.found.compare_exchange(UNKNOWN, next, Ordering::Relaxed, Ordering::Relaxed);
-    if !seen {
+    if seen {
+        let ordering = Ordering::Relaxed;
+        let _ = conditions.found.compare_exchange(UNKNOWN, NOT_DISPROVED, ordering, ordering);
+    } else {
         conditions.found.store(DISPROVED, Ordering::Relaxed);
     }
     Ok(conditions.are_known())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::{Certificate, ClientOptions, RetryConfig};
+use object_store::{ClientOptions, RetryConfig};
 
 use super::address::Address;
 use super::attempt::{WatchedConnector, innermost};
@@ -33,8 +33,8 @@ pub(super) fn connect(address: Address, options: &S3Options) -> Result<Client, S
         .with_bucket_name(&address.bucket)
         .with_region(options.region.as_deref().unwrap_or("us-east-1"))
         .with_credentials(Arc::new(credentials))
-        .with_client_options(client_options(options)?)
-        .with_http_connector(WatchedConnector)
+        .with_client_options(ClientOptions::new().with_allow_http(is_plain(options)))
+        .with_http_connector(WatchedConnector(http_client(options)?))
         .with_disable_bulk_delete(true)
         // Attempts are counted by this module, see `retry`.
         .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() });
@@ -66,32 +66,33 @@ fn reached(builder: AmazonS3Builder, address: &Address, options: &S3Options) -> 
     }
 }
 
-fn client_options(options: &S3Options) -> Result<ClientOptions, String> {
-    let is_http = options.endpoint.as_ref().is_some_and(|url| url.starts_with("http://"));
-    let mut client = ClientOptions::new()
-        .with_allow_http(is_http)
-        .with_connect_timeout(CONNECT_TIMEOUT)
-        .with_pool_idle_timeout(IDLE_TIMEOUT)
-        .with_timeout_disabled();
-    if let Ok(agent) = concat!("thinmover/", env!("CARGO_PKG_VERSION")).parse() {
-        client = client.with_user_agent(agent);
-    }
-    if let Some(proxy) = &options.proxy {
-        client = client.with_proxy_url(proxy);
-    }
-    if let Some(file) = &options.ca_file {
-        for certificate in certificates(file)? {
-            client = client.with_root_certificate(certificate);
-        }
-    }
-    Ok(client)
+fn is_plain(options: &S3Options) -> bool {
+    options.endpoint.as_ref().is_some_and(|url| url.starts_with("http://"))
 }
 
-fn certificates(file: &Path) -> Result<Vec<Certificate>, String> {
+/// A client of our own and not the library's: that follows redirects, and takes the session token and
+/// a customer key along to wherever they lead.
+fn http_client(options: &S3Options) -> Result<reqwest::Client, String> {
+    let mut client = reqwest::Client::builder()
+        .user_agent(concat!("thinmover/", env!("CARGO_PKG_VERSION")))
+        .https_only(!is_plain(options))
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT);
+    if let Some(proxy) = &options.proxy {
+        client = client.proxy(reqwest::Proxy::all(proxy).map_err(|error| innermost(&error))?);
+    }
+    if let Some(file) = &options.ca_file {
+        client = client.tls_certs_merge(certificates(file)?);
+    }
+    client.build().map_err(|error| innermost(&error))
+}
+
+fn certificates(file: &Path) -> Result<Vec<reqwest::Certificate>, String> {
     let shown = file.display();
     let text =
         std::fs::read(file).map_err(|error| format!("CA file {shown} cannot be read: {error}"))?;
-    let certificates = Certificate::from_pem_bundle(&text)
+    let certificates = reqwest::Certificate::from_pem_bundle(&text)
         .map_err(|error| format!("CA file {shown}: {}", innermost(&error)))?;
     if certificates.is_empty() {
         return Err(format!("CA file {shown} holds no certificate in PEM format"));

@@ -7,7 +7,7 @@ use object_store::list::{PaginatedListOptions, PaginatedListStore};
 
 use super::client::Client;
 use super::retry::attempts;
-use crate::store::{ListEntry, StoreResult};
+use crate::store::{ListEntry, StoreErrorKind, StoreResult};
 
 pub(super) fn objects(
     client: &Client,
@@ -58,6 +58,10 @@ fn pages(
         }
         match page.page_token {
             None => return Ok(()),
+            next if next == page_token => {
+                let reason = Some("the store goes on with the page before".to_owned());
+                return Err(client.error(StoreErrorKind::Other, "list", prefix, reason));
+            }
             next => page_token = next,
         }
     }

@@ -118,6 +118,10 @@ impl S3Options {
 }
 
 fn check_server(name: &str, url: &str) -> Result<(), String> {
+    if url.contains('@') {
+        // Not shown: what stands before the @ may be a password.
+        return Err(format!("{name} holds a user or password, which has no place there"));
+    }
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     let Some(rest) = rest.map(|rest| rest.trim_end_matches('/')).filter(|rest| !rest.is_empty())
     else {
@@ -125,10 +129,6 @@ fn check_server(name: &str, url: &str) -> Result<(), String> {
             "{name} {url:?} is to begin with https:// (or http://, for plain HTTP) and a host"
         ));
     };
-    if rest.contains('@') {
-        // Not shown: what stands before the @ may be a password.
-        return Err(format!("{name} holds a user or password, which has no place there"));
-    }
     if rest.contains(['?', '#', '%', ' ', '\\']) || rest.chars().any(char::is_control) {
         return Err(format!("{name} {url:?} is to be a host and port"));
     }
@@ -152,6 +152,8 @@ mod tests {
             ("s3.example", "https://"),
             ("https://", "https://"),
             ("https://key:secret@s3.example", "no place there"),
+            ("key:secret@s3.example", "no place there"),
+            ("socks5://key:secret@s3.example", "no place there"),
             ("https://s3.example/?x", "host and port"),
         ] {
             let error = endpoint(bad).check().unwrap_err();
