@@ -42,8 +42,11 @@ impl Repositories {
             .hint("configure it under [repositories.NAME], or use the command line as root"));
         }
         let engine = shared.engine.get();
-        let url = repositories::locate(engine.settings(), name)?.url.to_owned();
-        let slot = Arc::clone(lock(&self.0).entry(url).or_default());
+        repositories::locate(engine.settings(), name)?;
+        // By name: one address may be a bucket's on several endpoints.
+        let name_or_default = name.or(engine.settings().default_repository.as_deref());
+        let slot = name_or_default.unwrap_or_default().to_owned();
+        let slot = Arc::clone(lock(&self.0).entry(slot).or_default());
         let mut open = lock(&slot);
         if let Some(repository) = &*open {
             return Ok(Arc::clone(repository));

@@ -282,22 +282,23 @@ fn a_backup_over_a_bad_line_is_whole_and_acknowledged_only_without_doubt() {
     };
     let image = [noise(1, 40 << 20), text(2, 3 * BLOCK)].concat();
     let mut expected = 0;
-    for (kind, action) in [
+    let losses = [
         ("", ""),
         ("/session/", "put"),
         ("/pack/", "complete"),
         ("/index/", "put"),
         ("/outcome/", "put"),
-    ] {
+    ];
+    for (round, (kind, action)) in (0u8..).zip(losses) {
         let mut is_lost = kind.is_empty();
         pair.line.plan(move |request| {
             let is_met = request.target.contains(kind) && request.action() == action && !is_lost;
             is_lost |= is_met;
             is_met.then_some(Loss::Answer)
         });
-        // Of another domain, so that all of it is new.
-        let image: Vec<u8> = image.iter().map(|byte| byte ^ kind.len() as u8).collect();
-        let backup = back_up(&repository, &format!("vg0/{}", kind.len()), &image).unwrap();
+        // All of it is new.
+        let image: Vec<u8> = image.iter().map(|byte| byte ^ round).collect();
+        let backup = back_up(&repository, &format!("vg0/{round}"), &image).unwrap();
         assert!(restore(&repository, &backup).unwrap() == image, "{kind}");
         expected += usize::from(kind.is_empty());
         assert_eq!(acks(), expected, "{kind}");
@@ -424,8 +425,6 @@ fn what_is_set_up_wrongly_is_said() {
     assert!(told.contains("NoSuchBucket") && told.contains("make the bucket"), "{told}");
     let told = read(BUCKET, &with("http://127.0.0.1:1"));
     assert!(told.contains("refused") && told.contains("check `endpoint`"), "{told}");
-    let told = read(BUCKET, &with("http://no-such-host.invalid"));
-    assert!(told.contains("DNS"), "{told}");
     let told = read(BUCKET, &with(&server.endpoint().replace("http", "https")));
     assert!(told.contains("plain HTTP"), "{told}");
     let told = read(BUCKET, &S3Options { region: Some("eu-west-1".into()), ..right.clone() });
