@@ -64,6 +64,8 @@ fn packs_come_before_the_index_that_names_them_and_all_before_the_manifest() {
         "create index",
         "create pack",
         "create index",
+        // The tree's nodes, which it carries.
+        "create index",
         "create outcome",
         "create ack",
     ];

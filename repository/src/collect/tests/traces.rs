@@ -254,7 +254,7 @@ fn trace_e_a_collector_dies_between_its_last_steps() {
 #[test]
 fn a_collector_that_keeps_a_large_index_dies_between_its_last_steps() {
     // Too little for the index to be made anew.
-    assert_a_collector_may_die(&[1, 3], || {
+    assert_a_collector_may_die(&[1, 4], || {
         Stage::new(true, |client| {
             client.upload("large", &[1, 3, 4, 5, 6, 7, 1, 3, 4], PACKS, None).unwrap();
             client.upload("large-too", &[5, 6, 7, 1], PACKS, None).unwrap();
@@ -308,7 +308,11 @@ fn a_run_that_is_published_while_a_collector_lists_names_nothing_that_is_gone() 
 fn a_run_that_is_published_before_a_generation_is_counted_when_somebody_took_it() {
     for late in [false, true] {
         let mut stage = stage(true);
-        let acts = vec![upload(&[3]), collect(true), collect(false), upload(&[3])];
+        let finish: Act<'_> = Box::new(|client| {
+            let end = client.collect(false).unwrap();
+            assert_eq!(end, CollectionEnd::Finished);
+        });
+        let acts = vec![upload(&[3]), collect(true), finish, upload(&[3])];
         let published = if late { Arrive } else { Make(0, Fate::Done) };
         follow(
             &mut stage,
