@@ -73,8 +73,8 @@ fn follow(stage: &mut Stage, acts: Vec<Act<'_>>, steps: &[Step]) {
 
 /// Each block in a pack of its own, as blocks of large volumes are.
 const PACKS: Shape = Shape { carried_bytes: 0, split: false };
-/// A node or a block in the index object, the rest in packs.
-const MIXED: Shape = Shape { carried_bytes: 150, split: true };
+/// Nodes in an index object, blocks in packs, as uploads of some size have it.
+const MIXED: Shape = Shape { carried_bytes: 150, split: false };
 
 /// A live backup of content 1, and one of content 2 whose deletion left garbage.
 fn stage(is_atomic: bool) -> Stage {
