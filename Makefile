@@ -24,7 +24,7 @@ test: ## run every test, unit to guest
 	cargo test --locked --workspace --no-fail-fast
 
 test-long: ## run the tests that repeat kills, power cuts, random pools and schedules with twenty times the rounds
-	@scripts/install-deps build guest
+	@scripts/install-deps build guest s3
 	THINMOVER_TEST_ROUNDS=20 cargo test --locked --package thinmover-tests --package thinmover-lvm --package thinmover-repository --no-fail-fast
 
 bench: ## compare with restic, borg and other peers on the same volume; BENCH="--help" for options
