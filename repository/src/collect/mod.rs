@@ -1,19 +1,22 @@
 //! Collection: takes out of a domain what no live backup reaches, stops no writer and takes no lock
 //! (FORMAT.md, section 13, with the proof that no listed backup loses a block).
 //!
-//! [`run`] is the order of the steps G1 to G6, on which everything rests. What may go is decided by
-//! pure functions in [`plan`]; the other modules list, read and write.
+//! [`run`] is the order of the steps G1 to G6, on which everything rests; [`writers`] waits and fences,
+//! [`removal`] deletes. What may go is decided by pure functions in [`plan`]; the other modules list,
+//! read and write.
 
 mod compact;
 mod holdings;
 mod plan;
 mod reach;
+mod removal;
 mod report;
 mod run;
 mod spill;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod writers;
 
 pub use report::{Collected, CollectionEnd, MaintainOptions, MaintainProgress, MaintainReport};
 pub(crate) use run::collect;

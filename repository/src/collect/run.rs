@@ -4,30 +4,25 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use jiff::Timestamp;
 
 use super::compact::Compactor;
 use super::holdings::{Holdings, Source};
 use super::plan;
 use super::reach::{Reach, blocked_by};
 use super::report::{Collected, CollectionEnd, MaintainOptions, MaintainProgress};
-use super::survey::{Survey, list_compacted};
+use super::survey::Survey;
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
 use crate::index::{CompactedRun, DomainIndex, Generation, IndexView, list_generations};
 use crate::manifest::{self, OUTCOME_BYTES_MAX, Outcome};
-use crate::names::{self, BackupLocation, CollectorId, ContainerRef, GenerationName, Place};
+use crate::names::{BackupLocation, CollectorId, ContainerRef, GenerationName, Place};
 use crate::sealed::{self, SealedKind};
-use crate::session::{Ends, Mark, list_marks, list_readers};
-use crate::store::{Creation, Store};
+use crate::session::{Ends, list_readers};
+use crate::store::Store;
 use crate::upload::create;
 
 type OnProgress<'c> = dyn FnMut(MaintainProgress) -> ControlFlow<()> + 'c;
 
-/// How often an upload that is under way is looked at.
-const POLL: Duration = Duration::from_secs(1);
 /// More compacted runs than these are made one again.
 const RUNS_WANTED_MAX: usize = 1024;
 
@@ -78,21 +73,21 @@ pub(crate) fn collect(
     Ok(collector.collected)
 }
 
-struct Collector<'c, 'p> {
-    store: &'c Arc<dyn Store>,
-    keys: &'c dyn Fn() -> DomainKeys,
-    own: DomainKeys,
-    options: &'c MaintainOptions,
-    on_progress: &'c mut OnProgress<'p>,
-    id: CollectorId,
-    survey: Survey,
+pub(super) struct Collector<'c, 'p> {
+    pub(super) store: &'c Arc<dyn Store>,
+    pub(super) keys: &'c dyn Fn() -> DomainKeys,
+    pub(super) own: DomainKeys,
+    pub(super) options: &'c MaintainOptions,
+    pub(super) on_progress: &'c mut OnProgress<'p>,
+    pub(super) id: CollectorId,
+    pub(super) survey: Survey,
     /// Whether anything may be gone that only this collector's generations condemn.
-    has_deleted: bool,
-    collected: Collected,
+    pub(super) has_deleted: bool,
+    pub(super) collected: Collected,
 }
 
 /// What the live backups of G1 reach, and where it lies.
-struct Known {
+pub(super) struct Known {
     reach: Reach,
     holdings: Holdings,
     walked: BTreeSet<BackupLocation>,
@@ -100,7 +95,7 @@ struct Known {
     /// The runs that were read.
     runs: BTreeSet<ContainerRef>,
     /// Session runs that are merged, and carry no blobs of their own.
-    merged: Vec<ContainerRef>,
+    pub(super) merged: Vec<ContainerRef>,
     /// Index objects that do.
     carriers: BTreeSet<ContainerRef>,
     /// What is held by blobs in the compacted runs that every generation names.
@@ -267,60 +262,6 @@ impl Collector<'_, '_> {
         Ok(())
     }
 
-    /// G3. Returns the uploads that have not ended and may not be kept from it.
-    fn settle_writers(&mut self) -> Result<BTreeSet<BackupLocation>> {
-        let marks = list_marks(&**self.store, self.own.id())?;
-        let begun = Instant::now();
-        loop {
-            let mut open = Ends::list(&**self.store, self.own.id())?.open_of(&marks);
-            let total = open.len();
-            for member in open.clone() {
-                if self.may_end(member)? {
-                    open.remove(&member);
-                }
-            }
-            let waited = begun.elapsed();
-            if open.is_empty() || waited >= self.options.wait {
-                return Ok(open);
-            }
-            self.progress("waiting for uploads to end", total - open.len(), total)?;
-            std::thread::sleep(POLL.min(self.options.wait - waited));
-        }
-    }
-
-    /// Keeps an upload from committing if it is old enough, and the store lets that be done safely.
-    /// Returns whether it is over.
-    fn may_end(&mut self, member: BackupLocation) -> Result<bool> {
-        let key = member.mark();
-        let mark = match Mark::read(&**self.store, &self.own, &key) {
-            Ok(Some(mark)) => mark,
-            // Whoever took it away had seen the session's outcome.
-            Ok(None) => return Ok(true),
-            // Whoever wrote a mark that cannot be read is left to the operator.
-            Err(Error::Damaged { .. } | Error::NewerFormat { .. }) => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        let Some(fence_after) = self.options.fence_after else { return Ok(false) };
-        if !self.store.has_conditional_writes() {
-            return Ok(false);
-        }
-        let age = Timestamp::now().duration_since(mark.started_at);
-        let is_old = Duration::try_from(age).is_ok_and(|age| age >= fence_after);
-        if is_old {
-            self.fence(member)?;
-        }
-        Ok(is_old)
-    }
-
-    fn fence(&mut self, member: BackupLocation) -> Result<()> {
-        let fence = manifest::seal_fence(&self.own, &member)?;
-        let created = create(&**self.store, "fence", &member.outcome(), &fence)?;
-        if matches!(created, Creation::Created | Creation::CreatedInDoubt) {
-            self.collected.fenced.push(member.session.to_string());
-        }
-        Ok(())
-    }
-
     /// G4: adds what is live or read and was not walked, outcomes first. Counts a backup as live that
     /// was not seen dead at G1. Returns what has an outcome, and what is read.
     fn walk_new(
@@ -382,77 +323,12 @@ impl Collector<'_, '_> {
         Ok(runs)
     }
 
-    fn delete_containers(&mut self, containers: &BTreeSet<ContainerRef>) -> Result<()> {
-        for (at, container) in containers.iter().enumerate() {
-            self.progress("deleting", at, containers.len())?;
-            self.delete(&container.key(self.own.id()))?;
-            let size = self.survey.containers.get(container).copied().unwrap_or_default();
-            self.collected.deleted_containers += 1;
-            self.collected.deleted_bytes += size;
-        }
-        Ok(())
-    }
-
-    /// G6: session runs whose entries stand in the new index.
-    fn delete_merged(&mut self, known: &Known) -> Result<()> {
-        for container in &known.merged {
-            self.delete(&container.key(self.own.id()))?;
-            self.collected.merged_indexes += 1;
-        }
-        Ok(())
-    }
-
-    fn delete_old_generations(&mut self) -> Result<()> {
-        for name in self.survey.view.generations.keys().copied().chain([self.generation(false)]) {
-            self.delete(&name.key(self.own.id()))?;
-        }
-        Ok(())
-    }
-
-    /// Compacted runs that no generation names and whose collector is not about to name them. They are
-    /// listed first: a run that is made behind that may be named behind the look at the generations.
-    fn delete_unnamed_runs(&mut self) -> Result<()> {
-        let runs = list_compacted(&**self.store, self.own.id())?;
-        let view = IndexView::take(&**self.store, &self.own)?;
-        let named: BTreeSet<ContainerRef> = view
-            .generations
-            .values()
-            .flat_map(|generation| &generation.runs)
-            .map(|run| run.container())
-            .collect();
-        let at_work: BTreeSet<CollectorId> =
-            view.generations.keys().filter(|it| !it.is_last).map(|it| it.collector).collect();
-        for run in runs {
-            if !named.contains(&run) && !at_work.contains(&run.id.collector()) {
-                self.delete(&run.key(self.own.id()))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn delete_leftovers(&mut self, leftovers: &plan::Leftovers) -> Result<()> {
-        let domain = self.own.id();
-        for member in &leftovers.marks {
-            self.delete(&member.mark())?;
-        }
-        for member in &leftovers.outcomes {
-            self.delete(&member.outcome())?;
-        }
-        for member in &leftovers.tombs {
-            self.delete(&member.tomb())?;
-        }
-        for session in &leftovers.acks {
-            self.delete(&names::ack(domain, *session))?;
-        }
-        Ok(())
-    }
-
     /// Takes the first generation back: nothing was deleted by its leave, so nobody needs it.
     fn withdraw(&self) -> Result<()> {
         self.delete(&self.generation(false).key(self.own.id()))
     }
 
-    fn generation(&self, is_last: bool) -> GenerationName {
+    pub(super) fn generation(&self, is_last: bool) -> GenerationName {
         GenerationName { collector: self.id, is_last }
     }
 
@@ -490,7 +366,7 @@ impl Collector<'_, '_> {
     }
 
     /// Deletes an object; one that is gone already is as good.
-    fn delete(&self, key: &str) -> Result<()> {
+    pub(super) fn delete(&self, key: &str) -> Result<()> {
         match self.store.delete(key) {
             Ok(()) => Ok(()),
             Err(error) if error.is_not_found() => Ok(()),
@@ -498,7 +374,12 @@ impl Collector<'_, '_> {
         }
     }
 
-    fn progress(&mut self, phase: &'static str, done: usize, total: usize) -> Result<()> {
+    pub(super) fn progress(
+        &mut self,
+        phase: &'static str,
+        done: usize,
+        total: usize,
+    ) -> Result<()> {
         let progress = MaintainProgress { phase, done: done as u64, total: total as u64 };
         match (self.on_progress)(progress) {
             ControlFlow::Continue(()) => Ok(()),
