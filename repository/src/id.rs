@@ -67,6 +67,9 @@ pub enum BlobKind {
 }
 
 impl BlobKind {
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Data, Self::ImageNode, Self::MappedBits, Self::MappedNode];
+
     pub(crate) fn byte(self) -> u8 {
         match self {
             Self::Data => 1,

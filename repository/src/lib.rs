@@ -76,7 +76,9 @@ pub mod store;
 mod upload;
 mod verify;
 
-pub use collect::{Collected, CollectionEnd, MaintainOptions, MaintainProgress, MaintainReport};
+pub use collect::{
+    Collected, CollectionEnd, MaintainOptions, MaintainProgress, MaintainReport, RepackLimits,
+};
 pub use config::{Descriptor, FORMAT_VERSION};
 pub use crypto::{Encryption, Passphrase, PassphraseCost};
 pub use error::{Error, Result};
@@ -96,5 +98,5 @@ pub use store::{
     ConditionalWrites, RangeBuffer, S3Encryption, S3Options, Store, StoreError, StoreErrorKind,
     open_store, open_store_with,
 };
-pub use upload::{Packer, Stored, Upload, UploadLimits};
+pub use upload::{LiveBackup, Packer, Stored, Upload, UploadLimits};
 pub use verify::{VerifyError, VerifyProgress, VerifyReport};

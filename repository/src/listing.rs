@@ -121,6 +121,15 @@ fn exists(store: &dyn Store, key: &str) -> Result<bool> {
     }
 }
 
+/// A backup, if it was live when this was called.
+pub(crate) fn live(
+    store: &dyn Store,
+    keys: &DomainKeys,
+    location: BackupLocation,
+) -> Result<Option<Manifest>> {
+    if exists(store, &location.tomb())? { Ok(None) } else { read(store, keys, location) }
+}
+
 /// Reads one outcome; `None` if it is no backup, or gone.
 pub(crate) fn read(
     store: &dyn Store,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::collect::{MaintainOptions, MaintainProgress, MaintainReport, collect};
+use crate::collect::{self, MaintainOptions, MaintainProgress, MaintainReport};
 use crate::config::{Descriptor, UnprovenConfig};
 use crate::crypto::{
     DomainKeys, Encryption, Passphrase, PassphraseCost, RepositoryKeys, Slot, SlotError, random,
@@ -226,6 +226,22 @@ impl Repository {
         }
     }
 
+    /// The backup of one volume with this whole id, if it is live: without any listing.
+    ///
+    /// # Errors
+    /// `Damaged` or `NewerFormat` if its manifest cannot be read, and what the store reports.
+    pub fn backup_of(
+        &self,
+        domain: &Domain,
+        volume: &VolumeKey,
+        id: &str,
+    ) -> Result<Option<Manifest>> {
+        let keys = self.domain_keys(self.keys.domain_id(&domain.0));
+        let Ok(session) = id.parse() else { return Ok(None) };
+        let (domain, volume) = (keys.id(), keys.volume_id(&volume.0));
+        listing::live(&*self.store, &keys, BackupLocation { domain, volume, session })
+    }
+
     /// As [`backup`](Self::backup), also where its manifest cannot be read.
     ///
     /// # Errors
@@ -300,16 +316,6 @@ impl Repository {
         Image::open(Arc::clone(&self.store), keys, backup, limits, &self.client)
     }
 
-    /// Opens the image that an upload is to be based on. It needs no mark: the upload's session
-    /// protects what it takes on, once [`Upload::based_image`] has seen that the backup is live.
-    ///
-    /// # Errors
-    /// `NewerFormat` if the domain was maintained by a newer version, and what the store reports.
-    pub fn base_image(&self, backup: &Manifest, limits: ReadLimits) -> Result<Image> {
-        let keys = self.domain_keys(backup.location().domain);
-        Image::open_unmarked(Arc::clone(&self.store), keys, backup, limits)
-    }
-
     /// Reads everything the backup reaches: whole packs, with header, footer and trailer.
     /// `on_progress` is called now and then; it stops the verification by breaking.
     ///
@@ -344,8 +350,9 @@ impl Repository {
         self.store.probe_conditional_writes()?;
         let mut report = MaintainReport::default();
         for domain in domains {
-            let keys = || self.domain_keys(domain);
-            let collected = collect(&self.store, &keys, options, on_progress)?;
+            let keys = self.domain_keys(domain);
+            let collected =
+                collect::maintain(&self.store, &keys, &self.client, options, on_progress)?;
             report.domains.push((domain.to_string(), collected));
         }
         Ok(report)
@@ -378,8 +385,9 @@ impl Repository {
         Ok(())
     }
 
-    fn domain_keys(&self, domain: DomainId) -> DomainKeys {
-        self.keys.domain(domain, self.descriptor.id, self.descriptor.encryption)
+    fn domain_keys(&self, domain: DomainId) -> Arc<DomainKeys> {
+        let Descriptor { id, encryption, .. } = self.descriptor;
+        Arc::new(self.keys.domain(domain, id, encryption))
     }
 }
 

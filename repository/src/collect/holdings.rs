@@ -1,15 +1,15 @@
 //! What the containers of a domain hold, as its index says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::reach::{Reach, SHORT_BYTES, blocked_by};
+use super::reach::{Reach, SHORT_BYTES, Short, blocked_by};
 use super::spill::Spill;
 use crate::container::{ENTRY_BYTES, Entry, Run, encode_entry, parse_entry, read_run};
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
-use crate::id::Id;
+use crate::id::{BlobKind, Id};
 use crate::index::RunObject;
 use crate::names::ContainerRef;
 use crate::store::Store;
@@ -30,25 +30,31 @@ const RECORD_BYTES: usize = ENTRY_BYTES + 1;
 
 /// All entries of all runs.
 pub(super) struct Holdings {
+    folder: PathBuf,
+    nodes_memory_bytes: usize,
     numbers: BTreeMap<ContainerRef, u32>,
     containers: Vec<ContainerRef>,
     entries: Spill<RECORD_BYTES>,
+    /// Those of tree nodes that nobody has taken yet.
+    nodes: Spill<ENTRY_BYTES>,
 }
 
-/// What is reached of the containers.
-pub(super) struct Reached {
-    /// Containers of which anything is reached.
-    pub(super) containers: BTreeSet<ContainerRef>,
-    /// A reached id that nothing holds.
-    pub(super) missing: Option<Id>,
+/// A blob that is reached, with all that holds it. Containers go by their numbers.
+pub(super) struct Reached<'r> {
+    /// By number, each once.
+    pub(super) holders: &'r [(u32, Entry)],
 }
 
 impl Holdings {
     pub(super) fn new(folder: &Path, memory_bytes: usize) -> Self {
+        let nodes_memory_bytes = memory_bytes / 4;
         Self {
+            folder: folder.to_owned(),
+            nodes_memory_bytes,
             numbers: BTreeMap::new(),
             containers: Vec::new(),
-            entries: Spill::new(folder, memory_bytes),
+            entries: Spill::new(folder, memory_bytes - nodes_memory_bytes),
+            nodes: Spill::new(folder, nodes_memory_bytes),
         }
     }
 
@@ -66,12 +72,19 @@ impl Holdings {
     ) -> Result<Run> {
         let run = read_run(store, keys, object.container, object.size)
             .map_err(|error| blocked_by(object.container.key(keys.id()), error))?;
+        let is_node = |entry: &Entry| {
+            [BlobKind::ImageNode, BlobKind::MappedNode].iter().any(|it| it.byte() == entry.kind)
+        };
         for (container, entry) in run.entries() {
             let number = self.number(container)?;
+            let encoded = encode_entry(number, &entry);
             let mut record = [0; RECORD_BYTES];
-            record[..ENTRY_BYTES].copy_from_slice(&encode_entry(number, &entry));
+            record[..ENTRY_BYTES].copy_from_slice(&encoded);
             record[ENTRY_BYTES] = source as u8;
             self.entries.push(record)?;
+            if is_node(&entry) {
+                self.nodes.push(encoded)?;
+            }
         }
         Ok(run)
     }
@@ -87,75 +100,93 @@ impl Holdings {
         Ok(number)
     }
 
-    /// What holds the blobs that were read about.
+    /// What holds the blobs that were read about, by number.
     pub(super) fn containers(&self) -> &[ContainerRef] {
         &self.containers
     }
 
-    /// Every holder of every reached id; an id of which none `exists` is missing.
-    pub(super) fn reached(
-        &mut self,
-        reach: &mut Reach,
-        exists: impl Fn(&ContainerRef) -> bool,
-    ) -> Result<Reached> {
-        let exists: Vec<bool> = self.containers.iter().map(exists).collect();
-        let mut is_reached = vec![false; self.containers.len()];
-        let mut missing = None;
-        for (ids, records) in reach.buckets().zip(self.entries.buckets()) {
-            let (ids, records) = (ids?, records?);
-            let mut at = 0;
-            let mut is_found = false;
-            for record in &records {
-                let Some(id) = record.first_chunk::<SHORT_BYTES>() else { continue };
-                while ids.get(at).is_some_and(|reached| reached < id) {
-                    if !std::mem::take(&mut is_found) {
-                        missing = missing.or(ids.get(at).map(padded));
-                    }
-                    at += 1;
-                }
-                if ids.get(at) == Some(id)
-                    && let Some((number, _)) = parse_entry(record)
-                    && let Some(reached) = is_reached.get_mut(number as usize)
-                {
-                    *reached = true;
-                    is_found |= exists[number as usize];
-                }
-            }
-            let behind = if is_found { at + 1 } else { at };
-            missing = missing.or(ids.get(behind).map(padded));
-        }
-        let containers = self.containers.iter().zip(is_reached);
-        let containers = containers.filter(|(_, is)| *is).map(|(container, _)| *container);
-        Ok(Reached { containers: containers.collect(), missing })
+    /// The entries of tree nodes that were read since this was last called.
+    pub(super) fn take_nodes(&mut self) -> Spill<ENTRY_BYTES> {
+        std::mem::replace(&mut self.nodes, Spill::new(&self.folder, self.nodes_memory_bytes))
     }
 
-    /// The entries from `sources` in containers that stay, by id.
-    pub(super) fn entries(
+    /// Shows every reached blob that is held by anything, in the order of ids. Returns one that nothing
+    /// which `exists` holds, if there is one.
+    pub(super) fn for_each_reached(
+        &mut self,
+        reach: &mut Reach,
+        exists: &[bool],
+        visit: &mut dyn FnMut(Reached<'_>),
+    ) -> Result<Option<Id>> {
+        let mut ids = reach.sorted()?;
+        let mut records = self.entries.sorted()?;
+        let mut record = records.next()?;
+        let mut missing = None;
+        let mut holders: Vec<(u32, Entry)> = Vec::new();
+        while let Some(short) = ids.next()? {
+            holders.clear();
+            let mut is_found = false;
+            while let Some(held) = &record {
+                let id = short_of(held);
+                if id > short {
+                    break;
+                }
+                if id == short
+                    && let Some((number, entry)) = parse_entry(held)
+                {
+                    is_found |= exists.get(number as usize).is_some_and(|it| *it);
+                    // Sorted by number: what two runs name stands together.
+                    if holders.last().is_none_or(|(last, _)| *last != number) {
+                        holders.push((number, entry));
+                    }
+                }
+                record = records.next()?;
+            }
+            if !is_found {
+                missing.get_or_insert_with(|| padded(&short));
+            }
+            if !holders.is_empty() {
+                visit(Reached { holders: &holders });
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Shows the entries from `sources` in containers that stay, in the order of ids.
+    pub(super) fn for_each_entry(
         &mut self,
         sources: RangeInclusive<Source>,
         stays: impl Fn(&ContainerRef) -> bool,
-    ) -> impl Iterator<Item = Result<Vec<(ContainerRef, Entry)>>> {
+        visit: &mut dyn FnMut(ContainerRef, Entry) -> Result<()>,
+    ) -> Result<()> {
         let containers: Vec<Option<ContainerRef>> =
             self.containers.iter().map(|it| stays(it).then_some(*it)).collect();
-        self.entries.buckets().map(move |bucket| {
-            let records = bucket?;
-            let sources = *sources.start() as u8..=*sources.end() as u8;
-            let wanted = records.iter().filter(|record| sources.contains(&record[ENTRY_BYTES]));
-            let mut entries: Vec<(ContainerRef, Entry)> = wanted
-                .filter_map(|record| {
-                    let (number, entry) = parse_entry(record)?;
-                    Some(((*containers.get(number as usize)?)?, entry))
-                })
-                .collect();
+        let sources = *sources.start() as u8..=*sources.end() as u8;
+        let mut records = self.entries.sorted()?;
+        let mut before = None;
+        while let Some(record) = records.next()? {
+            if !sources.contains(&record[ENTRY_BYTES]) {
+                continue;
+            }
+            let Some((number, entry)) = parse_entry(&record) else { continue };
+            let Some(Some(container)) = containers.get(number as usize) else { continue };
             // Sorted with the source behind the entry: the same one of two sources stands together.
-            entries.dedup();
-            Ok(entries)
-        })
+            let item = Some((*container, entry));
+            if before != item {
+                before = item;
+                visit(*container, entry)?;
+            }
+        }
+        Ok(())
     }
 }
 
+fn short_of(record: &[u8; RECORD_BYTES]) -> Short {
+    record.first_chunk().copied().unwrap_or_default()
+}
+
 /// For a message: the half of the id that is known.
-fn padded(short: &super::reach::Short) -> Id {
+fn padded(short: &Short) -> Id {
     let mut id = [0; Id::BYTES];
     id[..SHORT_BYTES].copy_from_slice(short);
     Id(id)

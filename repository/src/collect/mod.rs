@@ -2,14 +2,17 @@
 //! (FORMAT.md, section 13, with the proof that no listed backup loses a block).
 //!
 //! [`run`] is the order of the steps G1 to G6, on which everything rests; [`writers`] waits and fences,
-//! [`removal`] deletes. What may go is decided by pure functions in [`plan`]; the other modules list,
-//! read and write.
+//! [`removal`] deletes, [`repack`] stores anew what keeps much that is dead. What may go is decided by pure
+//! functions in [`plan`] and [`needs`]; the other modules list, read and write.
 
 mod compact;
 mod holdings;
+mod needs;
+mod nodes;
 mod plan;
 mod reach;
 mod removal;
+mod repack;
 mod report;
 mod run;
 mod spill;
@@ -18,5 +21,7 @@ mod survey;
 mod tests;
 mod writers;
 
-pub use report::{Collected, CollectionEnd, MaintainOptions, MaintainProgress, MaintainReport};
-pub(crate) use run::collect;
+pub use report::{
+    Collected, CollectionEnd, MaintainOptions, MaintainProgress, MaintainReport, RepackLimits,
+};
+pub(crate) use run::maintain;

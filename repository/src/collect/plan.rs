@@ -10,11 +10,11 @@ use crate::session::Ends;
 type Containers = BTreeSet<ContainerRef>;
 
 /// What this run condemns: packs, and index objects that carry blobs, of sessions that have ended,
-/// which nothing live reaches.
+/// which nothing live needs.
 pub(super) fn candidates(
     survey: &Survey,
     carriers: &Containers,
-    reached: &Containers,
+    needed: &Containers,
     inherited: &Containers,
 ) -> Containers {
     let open = survey.open_sessions();
@@ -25,20 +25,20 @@ pub(super) fn candidates(
         .keys()
         .filter(|container| container.place == Place::Pack || carriers.contains(container))
         .filter(|container| !open.contains(&container.id.session()))
-        .filter(|container| !reached.contains(container) && !inherited.contains(container))
+        .filter(|container| !needed.contains(container) && !inherited.contains(container))
         .take(room)
         .copied()
         .collect()
 }
 
-/// What may be deleted: condemned, there, and reached by nothing that is live or read.
+/// What may be deleted: condemned, there, and not spared for what is live or read.
 pub(super) fn deletable(
     condemned: &Containers,
     there: &BTreeMap<ContainerRef, u64>,
-    reached: &Containers,
+    spared: &Containers,
 ) -> Containers {
     let is_there = |container: &&ContainerRef| there.contains_key(container);
-    condemned.difference(reached).filter(is_there).copied().collect()
+    condemned.difference(spared).filter(is_there).copied().collect()
 }
 
 /// What the last generation goes on to condemn, once what was `deletable` is gone. What others condemned

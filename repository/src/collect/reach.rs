@@ -1,18 +1,19 @@
 //! What backups reach, as ids.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
-use std::path::Path;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
-use super::spill::Spill;
+use super::nodes::{Found, NodeTable};
+use super::spill::{Sorted, Spill};
+use crate::container::{ENTRY_BYTES, Entry};
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
-use crate::id::Id;
-use crate::image::for_each_id;
-use crate::index::DomainIndex;
+use crate::id::{BlobKind, Id};
+use crate::image::{BlobSource, for_each_id};
 use crate::manifest::Manifest;
-use crate::restore::Image;
+use crate::names::ContainerRef;
+use crate::restore::read_located;
 use crate::store::Store;
 
 /// The first half of an id: two of 2^34 blobs agree in it with a probability of 2^-61, and then one
@@ -20,64 +21,133 @@ use crate::store::Store;
 pub(super) const SHORT_BYTES: usize = 16;
 pub(super) type Short = [u8; SHORT_BYTES];
 
-/// A slot of a hash set of such halves, at its worst load, and the old table while it grows.
-const NODE_BYTES: usize = 56;
-
 /// The ids that backups reach.
 pub(super) struct Reach {
-    /// As large as its nodes may become: what is below one that is not remembered is walked again.
-    nodes_max: usize,
-    nodes: HashSet<Short>,
+    folder: PathBuf,
+    tables: Vec<NodeTable>,
+    /// Which nodes of each table were seen.
+    seen: Vec<Bits>,
     ids: Spill<SHORT_BYTES>,
+}
+
+/// Where nodes are read from.
+pub(super) struct Nodes<'n> {
+    pub(super) store: &'n dyn Store,
+    pub(super) keys: &'n DomainKeys,
+    /// By number, as the tables have them.
+    pub(super) containers: &'n [ContainerRef],
+    /// What is read only where there is no other holder: it may be gone.
+    pub(super) is_doubtful: &'n dyn Fn(&ContainerRef) -> bool,
 }
 
 impl Reach {
     pub(super) fn new(folder: &Path, memory_bytes: usize) -> Self {
-        Self {
-            nodes_max: memory_bytes / 2 / NODE_BYTES,
-            nodes: HashSet::new(),
-            ids: Spill::new(folder, memory_bytes / 2),
-        }
+        let ids = Spill::new(folder, memory_bytes);
+        Self { folder: folder.to_owned(), tables: Vec::new(), seen: Vec::new(), ids }
+    }
+
+    /// Adds nodes that backups may be made of.
+    pub(super) fn add_nodes(&mut self, entries: &mut Spill<ENTRY_BYTES>) -> Result<()> {
+        let table = NodeTable::new(&self.folder, entries)?;
+        self.seen.push(Bits::new(table.len()));
+        self.tables.push(table);
+        Ok(())
     }
 
     /// Adds all that a backup reaches.
     ///
     /// # Errors
     /// `CollectionBlocked` if that cannot be told, `Scratch`, and what the store reports.
-    pub(super) fn add(
-        &mut self,
-        store: &Arc<dyn Store>,
-        keys: DomainKeys,
-        backup: &Manifest,
-        index: &Arc<DomainIndex>,
-    ) -> Result<()> {
+    pub(super) fn add(&mut self, nodes: &Nodes<'_>, backup: &Manifest) -> Result<()> {
         let blocked = |error| blocked_by(format!("backup {}", backup.id), error);
-        let image = Image::with_index(Arc::clone(store), keys, backup, Arc::clone(index))
-            .map_err(blocked)?;
-        let roots = [Some(image.root()), image.mapped().map(|list| list.bitmap())];
-        let (nodes_max, nodes) = (self.nodes_max, &mut self.nodes);
+        let image = backup.image_root().map_err(blocked)?;
+        let mapped = backup.mapped_root().map_err(blocked)?.map(|list| list.bitmap());
+        let (tables, seen) = (&self.tables, &mut self.seen);
+        let trees = Trees { nodes, tables, object: backup.location().outcome() };
         // Both closures add ids, never at once.
         let ids = RefCell::new(&mut self.ids);
         let add = |id: Id| ids.borrow_mut().push(short(&id));
-        for root in roots.into_iter().flatten() {
+        for root in [Some(image), mapped].into_iter().flatten() {
             let mut enter = |id: Id| {
-                if nodes.contains(&short(&id)) {
-                    return Ok(false);
+                let (table, found) = find(tables, &id)?;
+                let is_new = seen[table].insert(found.rank);
+                if is_new {
+                    add(id)?;
                 }
-                add(id)?;
-                if nodes.len() < nodes_max {
-                    nodes.insert(short(&id));
-                }
-                Ok(true)
+                Ok(is_new)
             };
-            for_each_id(&image, root, &mut enter, &mut |id| add(id)).map_err(blocked)?;
+            for_each_id(&trees, root, &mut enter, &mut |id| add(id)).map_err(blocked)?;
         }
         Ok(())
     }
 
-    /// The ids, sorted, in 256 pieces by their first byte.
-    pub(super) fn buckets(&mut self) -> impl Iterator<Item = Result<Vec<Short>>> {
-        self.ids.buckets()
+    /// The ids in order.
+    pub(super) fn sorted(&mut self) -> Result<Sorted<'_, SHORT_BYTES>> {
+        self.ids.sorted()
+    }
+}
+
+/// The table that has a node, and what it says.
+fn find(tables: &[NodeTable], id: &Id) -> Result<(usize, Found)> {
+    for (number, table) in tables.iter().enumerate() {
+        if let Some(found) = table.find(id)? {
+            return Ok((number, found));
+        }
+    }
+    Err(Error::BlockMissing { id: *id, hint: String::new() })
+}
+
+/// One backup's trees.
+struct Trees<'t> {
+    nodes: &'t Nodes<'t>,
+    tables: &'t [NodeTable],
+    object: String,
+}
+
+impl Trees<'_> {
+    fn locate(&self, id: &Id) -> Result<(ContainerRef, Entry)> {
+        let (_, found) = find(self.tables, id)?;
+        let holders = found.holders.into_iter().filter_map(|(number, entry)| {
+            Some((*self.nodes.containers.get(number as usize)?, entry))
+        });
+        let best = holders.min_by_key(|(container, _)| (self.nodes.is_doubtful)(container));
+        best.ok_or_else(|| Error::BlockMissing { id: *id, hint: String::new() })
+    }
+}
+
+impl BlobSource for Trees<'_> {
+    fn read_blobs(
+        &self,
+        kind: BlobKind,
+        bytes_max: usize,
+        ids: &[Id],
+    ) -> Result<HashMap<Id, Vec<u8>>> {
+        let located = ids.iter().map(|id| self.locate(id)).collect::<Result<Vec<_>>>()?;
+        let Nodes { store, keys, .. } = self.nodes;
+        read_located(*store, keys, &self.object, kind, bytes_max, located)
+    }
+
+    fn object(&self) -> &str {
+        &self.object
+    }
+}
+
+/// A set of numbers below a bound.
+#[derive(Debug)]
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn new(bound: usize) -> Self {
+        Self(vec![0; bound.div_ceil(64)])
+    }
+
+    /// Whether the number was not in it.
+    fn insert(&mut self, number: usize) -> bool {
+        let Some(word) = self.0.get_mut(number / 64) else { return false };
+        let bit = 1 << (number % 64);
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
     }
 }
 

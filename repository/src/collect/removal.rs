@@ -13,7 +13,7 @@ impl Collector<'_, '_> {
     pub(super) fn delete_containers(&mut self, containers: &BTreeSet<ContainerRef>) -> Result<()> {
         for (at, container) in containers.iter().enumerate() {
             self.progress("deleting", at, containers.len())?;
-            self.delete(&container.key(self.own.id()))?;
+            self.delete(&container.key(self.keys.id()))?;
             let size = self.survey.containers.get(container).copied().unwrap_or_default();
             self.collected.deleted_containers += 1;
             self.collected.deleted_bytes += size;
@@ -24,7 +24,7 @@ impl Collector<'_, '_> {
     /// G6: session runs whose entries stand in the new index.
     pub(super) fn delete_merged(&mut self, known: &Known) -> Result<()> {
         for container in &known.merged {
-            self.delete(&container.key(self.own.id()))?;
+            self.delete(&container.key(self.keys.id()))?;
             self.collected.merged_indexes += 1;
         }
         Ok(())
@@ -32,7 +32,7 @@ impl Collector<'_, '_> {
 
     pub(super) fn delete_old_generations(&mut self) -> Result<()> {
         for name in self.survey.view.generations.keys().copied().chain([self.generation(false)]) {
-            self.delete(&name.key(self.own.id()))?;
+            self.delete(&name.key(self.keys.id()))?;
         }
         Ok(())
     }
@@ -40,8 +40,8 @@ impl Collector<'_, '_> {
     /// Compacted runs that no generation names and whose collector is not about to name them. They are
     /// listed first: a run that is made behind that may be named behind the look at the generations.
     pub(super) fn delete_unnamed_runs(&mut self) -> Result<()> {
-        let runs = list_compacted(&**self.store, self.own.id())?;
-        let view = IndexView::take(&**self.store, &self.own)?;
+        let runs = list_compacted(&**self.store, self.keys.id())?;
+        let view = IndexView::take(&**self.store, self.keys)?;
         let named: BTreeSet<ContainerRef> = view
             .generations
             .values()
@@ -52,14 +52,14 @@ impl Collector<'_, '_> {
             view.generations.keys().filter(|it| !it.is_last).map(|it| it.collector).collect();
         for run in runs {
             if !named.contains(&run) && !at_work.contains(&run.id.collector()) {
-                self.delete(&run.key(self.own.id()))?;
+                self.delete(&run.key(self.keys.id()))?;
             }
         }
         Ok(())
     }
 
     pub(super) fn delete_leftovers(&mut self, leftovers: &plan::Leftovers) -> Result<()> {
-        let domain = self.own.id();
+        let domain = self.keys.id();
         for member in &leftovers.marks {
             self.delete(&member.mark())?;
         }

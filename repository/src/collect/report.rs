@@ -15,6 +15,27 @@ pub struct MaintainOptions {
     pub memory_bytes: usize,
     /// A folder for files without a name.
     pub scratch: PathBuf,
+    /// How much is stored again to give space back.
+    pub repack: RepackLimits,
+}
+
+/// Bounds of repacking: what is alive of containers that are more than half dead is stored again, and
+/// so are small ones once there are many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RepackLimits {
+    /// Bytes that are read and stored again in one run; 0 for none.
+    pub bytes: u64,
+    /// A container below this length in bytes is small.
+    pub small_bytes: u64,
+    /// So many small ones are worth a new pack.
+    pub small_count: usize,
+}
+
+impl Default for RepackLimits {
+    fn default() -> Self {
+        // A quarter of a pack; an index object carries at most half as much.
+        Self { bytes: 1 << 30, small_bytes: 8 << 20, small_count: 64 }
+    }
 }
 
 /// How far a collection is.
@@ -37,6 +58,10 @@ pub struct Collected {
     pub deleted_bytes: u64,
     /// Index objects that were merged.
     pub merged_indexes: u64,
+    /// Length in bytes of what was stored again, so that mostly dead and small containers could go.
+    pub repacked_bytes: u64,
+    /// What of these could not be read, and why.
+    pub damage: Vec<String>,
     /// Sessions that were kept from committing: ids.
     pub fenced: Vec<String>,
     /// How it ended.

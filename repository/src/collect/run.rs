@@ -7,54 +7,89 @@ use std::sync::Arc;
 
 use super::compact::Compactor;
 use super::holdings::{Holdings, Source};
+use super::needs::{Holder, Needs};
 use super::plan;
-use super::reach::{Reach, blocked_by};
+use super::reach::{Nodes, Reach, blocked_by};
+use super::repack::{self, RepackPlan, repack};
 use super::report::{Collected, CollectionEnd, MaintainOptions, MaintainProgress};
 use super::survey::Survey;
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
-use crate::index::{CompactedRun, DomainIndex, Generation, IndexView, list_generations};
-use crate::manifest::{self, OUTCOME_BYTES_MAX, Outcome};
+use crate::index::{CompactedRun, Generation, IndexView, list_generations};
+use crate::manifest::{self, Manifest, OUTCOME_BYTES_MAX, Outcome};
 use crate::names::{BackupLocation, CollectorId, ContainerRef, GenerationName, Place};
 use crate::sealed::{self, SealedKind};
 use crate::session::{Ends, list_readers};
 use crate::store::Store;
 use crate::upload::create;
 
-type OnProgress<'c> = dyn FnMut(MaintainProgress) -> ControlFlow<()> + 'c;
+pub(super) type OnProgress<'c> = dyn FnMut(MaintainProgress) -> ControlFlow<()> + 'c;
 
 /// More compacted runs than these are made one again.
 const RUNS_WANTED_MAX: usize = 1024;
 
-/// Collects one domain. `keys` makes the domain's keys.
-pub(crate) fn collect(
+/// Maintains one domain: collects, repacks what is worth it, and then collects what that made
+/// superfluous. `client` is who does it.
+pub(crate) fn maintain(
     store: &Arc<dyn Store>,
-    keys: &dyn Fn() -> DomainKeys,
+    keys: &Arc<DomainKeys>,
+    client: &str,
     options: &MaintainOptions,
     on_progress: &mut OnProgress<'_>,
 ) -> Result<Collected> {
-    let survey = Survey::take(&**store, &keys())?;
+    let (mut collected, plan) = collect(store, keys, options, on_progress)?;
+    if plan.is_empty() {
+        return Ok(collected);
+    }
+    let repacked = repack(store, keys, client, &plan, on_progress)?;
+    collected.repacked_bytes = repacked.stored_bytes;
+    collected.damage = repacked.damage;
+    // Whatever keeps it from ending now, the next maintenance ends it.
+    let (again, _) = collect(store, keys, options, on_progress)?;
+    collected.deleted_containers += again.deleted_containers;
+    collected.deleted_bytes += again.deleted_bytes;
+    collected.merged_indexes += again.merged_indexes;
+    collected.fenced.extend(again.fenced);
+    Ok(collected)
+}
+
+/// Collects, and says what is worth repacking.
+fn collect(
+    store: &Arc<dyn Store>,
+    keys: &Arc<DomainKeys>,
+    options: &MaintainOptions,
+    on_progress: &mut OnProgress<'_>,
+) -> Result<(Collected, RepackPlan)> {
+    let survey = Survey::take(&**store, keys)?;
     if survey.is_quiet() {
-        return Ok(Collected { end: CollectionEnd::Idle, ..Collected::default() });
+        let idle = Collected { end: CollectionEnd::Idle, ..Collected::default() };
+        return Ok((idle, RepackPlan::default()));
     }
     let id = CollectorId::random()?;
     let mut collector = Collector {
         store,
         keys,
-        own: keys(),
         options,
         on_progress,
         id,
         survey,
         has_deleted: false,
         collected: Collected::default(),
+        repack: RepackPlan::default(),
     };
     collector.collected.end = match collector.run() {
-        Err(error) if error.is_not_found() && !collector.has_deleted => {
-            // What was listed is gone: somebody else merged or deleted it, or it is lost.
+        // What was listed is gone, or could not be found: somebody else merged or deleted it, or it
+        // is lost.
+        Err(error) if is_loss(&error) && !collector.has_deleted => {
             if !collector.is_overtaken()? {
-                let (backup, cause) = ("a listed backup".to_owned(), Box::new(error));
-                return Err(Error::CollectionBlocked { backup, cause });
+                let _ = collector.withdraw();
+                return Err(match error {
+                    blocked @ Error::CollectionBlocked { .. } => blocked,
+                    error => {
+                        let (backup, cause) = ("a listed backup".to_owned(), Box::new(error));
+                        Error::CollectionBlocked { backup, cause }
+                    }
+                });
             }
             CollectionEnd::Contended
         }
@@ -70,13 +105,16 @@ pub(crate) fn collect(
     if !collector.has_deleted {
         collector.withdraw()?;
     }
-    Ok(collector.collected)
+    Ok((collector.collected, collector.repack))
+}
+
+fn is_loss(error: &Error) -> bool {
+    error.is_not_found() || matches!(error, Error::CollectionBlocked { .. })
 }
 
 pub(super) struct Collector<'c, 'p> {
     pub(super) store: &'c Arc<dyn Store>,
-    pub(super) keys: &'c dyn Fn() -> DomainKeys,
-    pub(super) own: DomainKeys,
+    pub(super) keys: &'c Arc<DomainKeys>,
     pub(super) options: &'c MaintainOptions,
     pub(super) on_progress: &'c mut OnProgress<'p>,
     pub(super) id: CollectorId,
@@ -84,6 +122,7 @@ pub(super) struct Collector<'c, 'p> {
     /// Whether anything may be gone that only this collector's generations condemn.
     pub(super) has_deleted: bool,
     pub(super) collected: Collected,
+    repack: RepackPlan,
 }
 
 /// What the live backups of G1 reach, and where it lies.
@@ -108,14 +147,21 @@ impl Collector<'_, '_> {
     fn run(&mut self) -> Result<CollectionEnd> {
         let mut known = self.walk_live()?;
         let gone = self.gone(known.holdings.containers())?;
-        let exists = |container: &ContainerRef| !gone.contains(container);
-        let reached = known.holdings.reached(&mut known.reach, exists)?;
-        if let Some(id) = reached.missing {
+        let inherited = self.survey.view.condemned();
+        let open = self.survey.open_sessions();
+        let about = |container: &ContainerRef| {
+            let size = self.survey.containers.get(container).copied();
+            let is_safe = size.is_some()
+                && !inherited.contains(container)
+                && !open.contains(&container.id.session());
+            Holder { exists: !gone.contains(container), is_safe, size: size.unwrap_or_default() }
+        };
+        let needs = known.holdings.needs(&mut known.reach, about)?;
+        if let Some(id) = needs.missing {
             let cause = Error::BlockMissing { id, hint: String::new() };
             return Err(blocked_by("a listed backup".to_owned(), cause));
         }
-        let inherited = self.survey.view.condemned();
-        let own = plan::candidates(&self.survey, &known.carriers, &reached.containers, &inherited);
+        let own = plan::candidates(&self.survey, &known.carriers, &needs.containers, &inherited);
         let condemned: BTreeSet<ContainerRef> = inherited.union(&own).copied().collect();
 
         // G2
@@ -135,16 +181,18 @@ impl Collector<'_, '_> {
 
         // G4
         let (later, read) = self.walk_new(&mut known)?;
-        let reached = known.holdings.reached(&mut known.reach, |_| true)?;
+        let there = &self.survey.containers;
+        let exists = |container: &ContainerRef| there.contains_key(container);
+        let spared =
+            known.holdings.spared(&mut known.reach, &condemned, exists, !read.is_empty())?;
         if !self.is_alone()? {
             return Ok(CollectionEnd::Contended);
         }
-        if let Some(id) = reached.missing {
+        if let Some(id) = spared.missing {
             let cause = Error::BlockMissing { id, hint: String::new() };
             return Err(blocked_by("a new backup".to_owned(), cause));
         }
-        let there = &self.survey.containers;
-        let deletable = plan::deletable(&condemned, there, &reached.containers);
+        let deletable = plan::deletable(&condemned, there, &spared.containers);
 
         // G5
         self.has_deleted = true;
@@ -152,25 +200,49 @@ impl Collector<'_, '_> {
         let runs = self.compact(&mut known, &deletable)?;
 
         // G6
-        let condemned = plan::still_condemned(&self.survey, &inherited, &own, &deletable);
-        let last = Generation { condemned, runs };
+        let still_condemned = plan::still_condemned(&self.survey, &inherited, &own, &deletable);
+        let last = Generation { condemned: still_condemned, runs };
         self.put_generation(true, &last)?;
         self.delete_merged(&known)?;
         self.delete_old_generations()?;
         self.delete_unnamed_runs()?;
         let Known { fenced, .. } = &known;
         self.delete_leftovers(&plan::leftovers(&self.survey, fenced, &later, &read, &last))?;
+        self.repack = self.plan_repack(&mut known, &needs, &condemned)?;
         Ok(CollectionEnd::Finished)
+    }
+
+    /// What is worth repacking of that which stays. By a deletion meanwhile some of it may have died.
+    fn plan_repack(
+        &self,
+        known: &mut Known,
+        needs: &Needs,
+        condemned: &BTreeSet<ContainerRef>,
+    ) -> Result<RepackPlan> {
+        let open = self.survey.open_sessions();
+        let containers = &self.survey.containers;
+        let stays = |container: &ContainerRef| {
+            containers.contains_key(container)
+                && !condemned.contains(container)
+                && !open.contains(&container.id.session())
+        };
+        let shares = needs.bytes.iter().filter(|(container, _)| stays(container));
+        let shares = shares.filter_map(|(it, bytes)| Some((*it, *bytes, *containers.get(it)?)));
+        let chosen = repack::choose(shares.collect(), &self.options.repack);
+        if chosen.is_empty() {
+            return Ok(RepackPlan::default());
+        }
+        RepackPlan::new(&mut known.holdings, &mut known.reach, &chosen, stays)
     }
 
     /// G1, behind the listing: reads the index and walks what is live. The index is listed after the
     /// outcomes, so that it names all that they reach.
     fn walk_live(&mut self) -> Result<Known> {
-        let view = IndexView::take(&**self.store, &self.own)?;
+        let view = IndexView::take(&**self.store, self.keys)?;
         let quarter = self.options.memory_bytes / 4;
         let mut known = Known {
             reach: Reach::new(&self.options.scratch, quarter),
-            holdings: Holdings::new(&self.options.scratch, quarter),
+            holdings: Holdings::new(&self.options.scratch, 2 * quarter),
             walked: BTreeSet::new(),
             fenced: BTreeSet::new(),
             runs: BTreeSet::new(),
@@ -181,13 +253,12 @@ impl Collector<'_, '_> {
             merged_entries: 0,
         };
         self.read_runs(&view, &mut known)?;
-        let index = Arc::new(DomainIndex::new(&view, quarter));
         let Ends { outcomes, tombs, .. } = self.survey.ends.clone();
         for (at, member) in outcomes.difference(&tombs).enumerate() {
             self.progress("reading backups", at, outcomes.len())?;
             match self.outcome(*member)? {
                 Some(Outcome::Backup(backup)) => {
-                    known.reach.add(self.store, (self.keys)(), &backup, &index)?;
+                    self.walk(&mut known, &backup)?;
                     known.walked.insert(*member);
                 }
                 Some(Outcome::Fenced) => drop(known.fenced.insert(*member)),
@@ -197,11 +268,25 @@ impl Collector<'_, '_> {
         Ok(known)
     }
 
+    fn walk(&self, known: &mut Known, backup: &Manifest) -> Result<()> {
+        let condemned = self.survey.view.condemned();
+        let is_doubtful = |container: &ContainerRef| {
+            condemned.contains(container) || !self.survey.containers.contains_key(container)
+        };
+        let nodes = Nodes {
+            store: &**self.store,
+            keys: self.keys,
+            containers: known.holdings.containers(),
+            is_doubtful: &is_doubtful,
+        };
+        known.reach.add(&nodes, backup)
+    }
+
     /// Those that do not exist. What was not listed may have been made since.
     fn gone(&self, named: &[ContainerRef]) -> Result<BTreeSet<ContainerRef>> {
         let mut gone = BTreeSet::new();
         for container in named.iter().filter(|it| !self.survey.containers.contains_key(it)) {
-            match self.store.size(&container.key(self.own.id())) {
+            match self.store.size(&container.key(self.keys.id())) {
                 Ok(_) => {}
                 Err(error) if error.is_not_found() => drop(gone.insert(*container)),
                 Err(error) => return Err(error.into()),
@@ -234,7 +319,7 @@ impl Collector<'_, '_> {
                 _ => Source::Merged,
             };
             let is_common = common.contains(&container);
-            let run = match known.holdings.add(&**self.store, &self.own, *object, source) {
+            let run = match known.holdings.add(&**self.store, self.keys, *object, source) {
                 // Named by a generation that arrived late, when nobody named it any more.
                 Err(error) if error.is_not_found() && source == Source::Compacted && !is_common => {
                     continue;
@@ -259,7 +344,7 @@ impl Collector<'_, '_> {
                 known.carriers.insert(container);
             }
         }
-        Ok(())
+        known.reach.add_nodes(&mut known.holdings.take_nodes())
     }
 
     /// G4: adds what is live or read and was not walked, outcomes first. Counts a backup as live that
@@ -268,8 +353,8 @@ impl Collector<'_, '_> {
         &mut self,
         known: &mut Known,
     ) -> Result<(BTreeSet<BackupLocation>, BTreeSet<BackupLocation>)> {
-        let ends = Ends::list(&**self.store, self.own.id())?;
-        let readers = list_readers(&**self.store, self.own.id())?;
+        let ends = Ends::list(&**self.store, self.keys.id())?;
+        let readers = list_readers(&**self.store, self.keys.id())?;
         let read: BTreeSet<_> = readers.into_iter().map(|(backup, _)| backup).collect();
         let dead = &self.survey.ends.tombs;
         let is_live = |it: &&BackupLocation| !ends.tombs.contains(it) || !dead.contains(it);
@@ -281,13 +366,12 @@ impl Collector<'_, '_> {
             return Ok((ends.outcomes, read));
         }
         // What they found their blobs by may have been published since G1.
-        let view = IndexView::take(&**self.store, &self.own)?;
+        let view = IndexView::take(&**self.store, self.keys)?;
         self.read_runs(&view, known)?;
-        let index = Arc::new(DomainIndex::new(&view, self.options.memory_bytes / 4));
         for (at, member) in wanted.iter().enumerate() {
             self.progress("reading new backups", at, wanted.len())?;
             let Some(Outcome::Backup(backup)) = self.outcome(*member)? else { continue };
-            known.reach.add(self.store, (self.keys)(), &backup, &index)?;
+            self.walk(known, &backup)?;
         }
         Ok((ends.outcomes, read))
     }
@@ -313,19 +397,17 @@ impl Collector<'_, '_> {
         } else {
             (BTreeSet::new(), Source::Compacted..=Source::Merged)
         };
-        let mut compactor = Compactor::new(&**self.store, &self.own, self.id);
-        for bucket in known.holdings.entries(sources, stays) {
-            for (container, entry) in bucket? {
-                compactor.push(container, entry)?;
-            }
-        }
+        let mut compactor = Compactor::new(&**self.store, self.keys, self.id);
+        known.holdings.for_each_entry(sources, stays, &mut |container, entry| {
+            compactor.push(container, entry)
+        })?;
         runs.append(&mut compactor.finish()?);
         Ok(runs)
     }
 
     /// Takes the first generation back: nothing was deleted by its leave, so nobody needs it.
     fn withdraw(&self) -> Result<()> {
-        self.delete(&self.generation(false).key(self.own.id()))
+        self.delete(&self.generation(false).key(self.keys.id()))
     }
 
     pub(super) fn generation(&self, is_last: bool) -> GenerationName {
@@ -333,8 +415,8 @@ impl Collector<'_, '_> {
     }
 
     fn put_generation(&self, is_last: bool, generation: &Generation) -> Result<()> {
-        let key = self.generation(is_last).key(self.own.id());
-        let bytes = sealed::seal(&self.own, &key, SealedKind::Generation, generation.encode())?;
+        let key = self.generation(is_last).key(self.keys.id());
+        let bytes = sealed::seal(self.keys, &key, SealedKind::Generation, generation.encode())?;
         create(&**self.store, "generation", &key, &bytes)?;
         Ok(())
     }
@@ -342,7 +424,7 @@ impl Collector<'_, '_> {
     /// Whether this collector's generation stands, and no other beside those it adopted.
     fn is_alone(&self) -> Result<bool> {
         let own = self.generation(false);
-        let listed = list_generations(&**self.store, self.own.id())?;
+        let listed = list_generations(&**self.store, self.keys.id())?;
         let is_known =
             |name: &GenerationName| *name == own || self.survey.view.generations.contains_key(name);
         Ok(listed.contains(&own) && listed.iter().all(is_known))
@@ -350,7 +432,7 @@ impl Collector<'_, '_> {
 
     /// Whether generations came or went that are not this collector's.
     fn is_overtaken(&self) -> Result<bool> {
-        let mut listed = list_generations(&**self.store, self.own.id())?;
+        let mut listed = list_generations(&**self.store, self.keys.id())?;
         listed.remove(&self.generation(false));
         Ok(!listed.iter().eq(self.survey.view.generations.keys()))
     }
@@ -361,7 +443,7 @@ impl Collector<'_, '_> {
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let opened = manifest::open(&self.own, member, &bytes);
+        let opened = manifest::open(self.keys, member, &bytes);
         opened.map(Some).map_err(|error| blocked_by(format!("backup {}", member.session), error))
     }
 

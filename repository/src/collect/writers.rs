@@ -19,10 +19,10 @@ const POLL: Duration = Duration::from_secs(1);
 impl Collector<'_, '_> {
     /// G3. Returns the uploads that have not ended and may not be kept from it.
     pub(super) fn settle_writers(&mut self) -> Result<BTreeSet<BackupLocation>> {
-        let marks = list_marks(&**self.store, self.own.id())?;
+        let marks = list_marks(&**self.store, self.keys.id())?;
         let begun = Instant::now();
         loop {
-            let mut open = Ends::list(&**self.store, self.own.id())?.open_of(&marks);
+            let mut open = Ends::list(&**self.store, self.keys.id())?.open_of(&marks);
             let total = open.len();
             for member in open.clone() {
                 if self.may_end(member)? {
@@ -42,7 +42,7 @@ impl Collector<'_, '_> {
     /// Returns whether it is over.
     fn may_end(&mut self, member: BackupLocation) -> Result<bool> {
         let key = member.mark();
-        let mark = match Mark::read(&**self.store, &self.own, &key) {
+        let mark = match Mark::read(&**self.store, self.keys, &key) {
             Ok(Some(mark)) => mark,
             // Whoever took it away had seen the session's outcome.
             Ok(None) => return Ok(true),
@@ -63,7 +63,7 @@ impl Collector<'_, '_> {
     }
 
     fn fence(&mut self, member: BackupLocation) -> Result<()> {
-        let fence = manifest::seal_fence(&self.own, &member)?;
+        let fence = manifest::seal_fence(self.keys, &member)?;
         let created = create(&**self.store, "fence", &member.outcome(), &fence)?;
         if matches!(created, Creation::Created | Creation::CreatedInDoubt) {
             self.collected.fenced.push(member.session.to_string());

@@ -126,11 +126,11 @@ impl DomainIndex {
         for _ in 0..REFRESHES_MAX {
             let look = self.lock().look;
             let search = self.search(store, keys, ids, is_settled)?;
-            if !search.is_outdated || search.found.len() == ids.len() {
+            if search.found.len() == ids.len() || is_settled && !search.is_outdated {
                 return Ok(search.found);
             }
-            // A run was there when they were listed and is gone: collection made others of it. Where
-            // the listing is still the same, it is lost.
+            // Collection made other runs of one that was there when they were listed, or of one that
+            // was not listed any more. Where the listing is still the same, what is missing is lost.
             let view = IndexView::take(store, keys)?;
             let mut state = self.lock();
             if state.look == look {

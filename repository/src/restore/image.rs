@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::blobs::read_located;
 use super::plan::{PackRead, PlannedBlob, plan};
 use crate::container::BlobOpener;
 use crate::crypto::DomainKeys;
@@ -13,7 +14,7 @@ use crate::index::{DomainIndex, IndexView, Located};
 use crate::listing;
 use crate::manifest::Manifest;
 use crate::mapped::{MappedChunks, MappedRoot};
-use crate::names::BackupLocation;
+use crate::names::{BackupLocation, SessionId};
 use crate::session::ReaderMark;
 use crate::store::{RangeBuffer, Store};
 
@@ -34,14 +35,16 @@ impl Default for ReadLimits {
 #[derive(Debug)]
 pub struct Image {
     store: Arc<dyn Store>,
-    keys: DomainKeys,
-    index: Arc<DomainIndex>,
+    keys: Arc<DomainKeys>,
+    index: DomainIndex,
     root: ImageRoot,
     mapped: Option<MappedRoot>,
     location: BackupLocation,
     object: String,
     /// Held as long as the image is read.
     mark: Option<ReaderMark>,
+    /// The upload that builds on it and protects it, if that is what it was opened for.
+    upload: Option<SessionId>,
 }
 
 impl Image {
@@ -49,42 +52,45 @@ impl Image {
     /// mark first, then the look at the index, then whether the backup is live.
     pub(crate) fn open(
         store: Arc<dyn Store>,
-        keys: DomainKeys,
+        keys: Arc<DomainKeys>,
         manifest: &Manifest,
         limits: ReadLimits,
         client: &str,
     ) -> Result<Self> {
         let mark = ReaderMark::put(&store, &keys, client, manifest)?;
-        let image = Self { mark, ..Self::open_unmarked(store, keys, manifest, limits)? };
+        let view = IndexView::take(&*store, &keys)?;
+        let image = Self { mark, ..Self::new(store, keys, manifest, &view, limits)? };
         if !listing::is_live(&*image.store, image.location)? {
             return Err(Error::BackupNotFound { id: manifest.id.clone() });
         }
         Ok(image)
     }
 
-    /// As [`open`](Self::open), for whoever is protected otherwise.
-    pub(crate) fn open_unmarked(
+    /// As [`open`](Self::open), for an upload that may build on it: by its look at the index.
+    pub(crate) fn for_upload(
         store: Arc<dyn Store>,
-        keys: DomainKeys,
+        keys: Arc<DomainKeys>,
         manifest: &Manifest,
+        view: &IndexView,
         limits: ReadLimits,
+        upload: SessionId,
     ) -> Result<Self> {
-        let view = IndexView::take(&*store, &keys)?;
-        let index = Arc::new(DomainIndex::new(&view, limits.index_cache_bytes));
-        Self::with_index(store, keys, manifest, index)
+        Ok(Self { upload: Some(upload), ..Self::new(store, keys, manifest, view, limits)? })
     }
 
-    pub(crate) fn with_index(
+    fn new(
         store: Arc<dyn Store>,
-        keys: DomainKeys,
+        keys: Arc<DomainKeys>,
         manifest: &Manifest,
-        index: Arc<DomainIndex>,
+        view: &IndexView,
+        limits: ReadLimits,
     ) -> Result<Self> {
+        let index = DomainIndex::new(view, limits.index_cache_bytes);
         let root = manifest.image_root()?;
         let mapped = manifest.mapped_root()?;
         let location = manifest.location();
         let object = location.outcome();
-        Ok(Self { store, keys, index, root, mapped, location, object, mark: None })
+        Ok(Self { store, keys, index, root, mapped, location, object, mark: None, upload: None })
     }
 
     /// Whether collection knows that this image is read. It does not where this process may not
@@ -221,6 +227,10 @@ impl Image {
         &self.keys
     }
 
+    pub(crate) fn upload(&self) -> Option<SessionId> {
+        self.upload
+    }
+
     pub(crate) fn location(&self) -> BackupLocation {
         self.location
     }
@@ -240,28 +250,8 @@ impl BlobSource for Image {
         let mut ids = ids.to_vec();
         ids.sort_unstable();
         ids.dedup();
-        let located = self.locate(&ids)?;
-        let mut blobs = Vec::with_capacity(ids.len());
-        for id in &ids {
-            let Located { container, entry, .. } = found(&located, id)?;
-            if entry.kind != kind.byte() || entry.plain_bytes as usize > bytes_max {
-                let reason = format!("{id} is not the kind of blob that belongs there");
-                return Err(Error::damaged(&self.object, reason));
-            }
-            blobs.push((container, PlannedBlob { blocks: Vec::new(), entry }));
-        }
-        let mut opener = self.opener()?;
-        let mut bytes = RangeBuffer::default();
-        let mut bodies = HashMap::with_capacity(ids.len());
-        for read in plan(blobs, |container| container.key(self.keys.id())) {
-            self.fetch(&read, &mut bytes)?;
-            for blob in &read.blobs {
-                let mut plain = Vec::new();
-                opener.open(&read, &bytes, blob, &mut plain)?;
-                bodies.insert(blob.id(), plain);
-            }
-        }
-        Ok(bodies)
+        let located = self.locate(&ids)?.into_values().map(|it| (it.container, it.entry));
+        read_located(&*self.store, &self.keys, &self.object, kind, bytes_max, located)
     }
 
     fn object(&self) -> &str {
@@ -306,7 +296,7 @@ impl Opener<'_> {
 }
 
 /// The sealed bytes of a blob in those of its read; fewer where that is cut off.
-fn sealed<'b>(read: &PackRead, bytes: &'b [u8], blob: &PlannedBlob) -> &'b [u8] {
+pub(super) fn sealed<'b>(read: &PackRead, bytes: &'b [u8], blob: &PlannedBlob) -> &'b [u8] {
     let range = [u64::from(blob.entry.offset), blob.entry.end()]
         .map(|at| at.checked_sub(read.offset).and_then(|at| usize::try_from(at).ok()));
     match range {

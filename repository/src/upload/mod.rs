@@ -2,12 +2,14 @@
 //! [`Upload`] by reference; each packs on its own. The commit is the only step that makes anything
 //! visible, and it does not happen if any worker failed.
 
+mod base;
 mod known;
 mod packer;
 mod put;
 mod session;
 mod trees;
 
+pub use base::LiveBackup;
 pub use packer::{Packer, Stored};
 pub(crate) use put::create;
 pub use session::{Upload, UploadLimits};

@@ -73,6 +73,12 @@ impl<'u> Packer<'u> {
         self.settle()
     }
 
+    /// Stores a blob whether or not the domain has it.
+    pub(crate) fn store_again(&mut self, kind: BlobKind, plain: &[u8]) -> Result<()> {
+        let upload = self.upload;
+        upload.guard(|| self.push(kind, upload.keys().blob_id(kind, plain), plain).map(drop))
+    }
+
     fn store(&mut self, kind: BlobKind, plain: &[u8]) -> Result<Stored> {
         if !(1..=BLOB_BYTES_MAX).contains(&plain.len()) {
             let message = format!("a block of {} bytes cannot be stored", plain.len());
@@ -84,15 +90,20 @@ impl<'u> Packer<'u> {
             if !upload.claim(&id)? {
                 return Ok(Stored { id, new: false, stored_bytes: 0 });
             }
-            let stored_bytes = self.segment.push(&mut self.compressor, kind.byte(), id, plain)?;
+            let stored_bytes = self.push(kind, id, plain)?;
             if kind == BlobKind::Data {
                 upload.count_new(plain.len());
             }
-            if self.segment.len() >= SEGMENT_BYTES || self.segment.blobs() >= SEGMENT_BLOBS {
-                self.flush()?;
-            }
             Ok(Stored { id, new: true, stored_bytes })
         })
+    }
+
+    fn push(&mut self, kind: BlobKind, id: Id, plain: &[u8]) -> Result<u32> {
+        let stored_bytes = self.segment.push(&mut self.compressor, kind.byte(), id, plain)?;
+        if self.segment.len() >= SEGMENT_BYTES || self.segment.blobs() >= SEGMENT_BLOBS {
+            self.flush()?;
+        }
+        Ok(stored_bytes)
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -176,7 +187,8 @@ impl OpenPack {
         let end = seal_footer(upload.keys(), &self.key, self.container, offset, run)?;
         self.writer.append(&end)?;
         let bytes = offset + end.len() as u64;
-        upload.note(finish("pack", self.writer)?);
+        // One that arrives once more is garbage, which the next collection finds: no run names it.
+        finish("pack", self.writer)?;
         Ok((self.container, entries, bytes))
     }
 }

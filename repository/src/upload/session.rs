@@ -1,6 +1,6 @@
 //! The session that all workers of an upload share.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -49,7 +49,7 @@ impl Default for UploadLimits {
 #[derive(Debug)]
 pub struct Upload {
     store: Arc<dyn Store>,
-    keys: DomainKeys,
+    keys: Arc<DomainKeys>,
     location: BackupLocation,
     limits: UploadLimits,
     /// As W1 saw it: what is published or condemned later is of no concern.
@@ -85,7 +85,7 @@ impl Upload {
     /// W1: the mark, then one look at what the domain has and what collection has condemned.
     pub(crate) fn begin(
         store: Arc<dyn Store>,
-        keys: DomainKeys,
+        keys: Arc<DomainKeys>,
         volume: &str,
         limits: UploadLimits,
         client: &str,
@@ -113,6 +113,12 @@ impl Upload {
         // Whoever fails from here on has a session to end.
         upload.view = IndexView::take(&*upload.store, &upload.keys)?;
         Ok(upload)
+    }
+
+    /// Changes the memory for the ids of known blocks, in bytes: of effect before the first block is
+    /// stored.
+    pub fn set_index_memory(&mut self, bytes: usize) {
+        self.limits.index_memory_bytes = bytes;
     }
 
     /// A packer for one more worker.
@@ -151,15 +157,7 @@ impl Upload {
     /// it open whether the (complete) backup is.
     pub fn commit(mut self, draft: ManifestDraft) -> Result<Manifest> {
         draft.check()?;
-        let state = {
-            let mut state = self.lock();
-            if let Some(cause) = state.failure.take() {
-                return Err(Error::UploadFailed { cause });
-            }
-            std::mem::take(&mut *state)
-        };
-        self.write_index(state.pending, Segment::default()).map_err(|error| self.fail(error))?;
-        self.write_index(Vec::new(), state.remainder).map_err(|error| self.fail(error))?;
+        self.write_rest()?;
         let stored_bytes = self.stored_bytes.load(Ordering::Relaxed);
         let manifest = Manifest::new(draft, self.location, self.new_bytes(), stored_bytes);
         let bytes = manifest::seal(&self.keys, &manifest)?;
@@ -178,6 +176,26 @@ impl Upload {
             self.acknowledge();
         }
         committed
+    }
+
+    /// Ends a session that is to have no backup, once all it stored is in the index. All packers must
+    /// have finished. Returns the length of the stored objects in bytes.
+    pub(crate) fn publish(self) -> Result<u64> {
+        self.write_rest()?;
+        Ok(self.stored_bytes.load(Ordering::Relaxed))
+    }
+
+    /// W2: the last index objects.
+    fn write_rest(&self) -> Result<()> {
+        let state = {
+            let mut state = self.lock();
+            if let Some(cause) = state.failure.take() {
+                return Err(Error::UploadFailed { cause });
+            }
+            std::mem::take(&mut *state)
+        };
+        self.write_index(state.pending, Segment::default()).map_err(|error| self.fail(error))?;
+        self.write_index(Vec::new(), state.remainder).map_err(|error| self.fail(error))
     }
 
     /// An outcome stands in our place: our own of a request whose answer was lost, or a fence.
@@ -203,12 +221,25 @@ impl Upload {
         }
     }
 
-    pub(super) fn keys(&self) -> &DomainKeys {
+    /// What may be gone at any moment, as W1 saw it.
+    pub(crate) fn condemned(&self) -> BTreeSet<ContainerRef> {
+        self.view.condemned()
+    }
+
+    pub(crate) fn keys(&self) -> &Arc<DomainKeys> {
         &self.keys
     }
 
-    pub(super) fn store(&self) -> &dyn Store {
-        &*self.store
+    pub(super) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    pub(super) fn view(&self) -> &IndexView {
+        &self.view
+    }
+
+    pub(super) fn location(&self) -> BackupLocation {
+        self.location
     }
 
     pub(super) fn session(&self) -> SessionId {
@@ -402,7 +433,7 @@ mod tests {
         let store: Arc<dyn Store> =
             Arc::new(DirectoryStore::new(dir.path().join("r"), IoEngine::default()));
         let keys = RepositoryKeys::new(Secret::new([1; 32]));
-        let domain = || keys.domain(DomainId([2; 16]), [3; 16], Encryption::default());
+        let domain = || Arc::new(keys.domain(DomainId([2; 16]), [3; 16], Encryption::default()));
         let upload =
             Upload::begin(Arc::clone(&store), domain(), "volume", UploadLimits::default(), "")
                 .unwrap();

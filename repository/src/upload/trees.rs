@@ -4,7 +4,6 @@ use super::session::Upload;
 use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::image::{BasedImage, ImageBuilder, ImageRoot};
-use crate::listing;
 use crate::mapped::{MappedListBuilder, MappedRoot};
 use crate::restore::Image;
 
@@ -22,20 +21,13 @@ impl Upload {
     /// which are not given anew. The block size is the base's.
     ///
     /// # Errors
-    /// `InvalidInput` for a base of another domain and for a size outside the format's bounds,
-    /// `BaseUnusable` if the base is no longer live or its root cannot be read.
+    /// `InvalidInput` for a base of another upload and for a size outside the format's bounds,
+    /// `BaseUnusable` if its root cannot be read.
     pub fn based_image<'u>(&'u self, base: &'u Image, total_bytes: u64) -> Result<BasedImage<'u>> {
-        let location = base.location();
-        if location.domain != self.keys().id()
-            || base.keys().repository() != self.keys().repository()
-        {
-            return Err(Error::InvalidInput("the base is of another domain".to_owned()));
+        if base.upload() != Some(self.session()) {
+            return Err(Error::InvalidInput("the base was not opened by this upload".to_owned()));
         }
-        let base_id = location.session.to_string();
-        if !listing::is_live(self.store(), location)? {
-            let cause = Box::new(Error::BackupNotFound { id: base_id.clone() });
-            return Err(Error::BaseUnusable { base: base_id, cause });
-        }
+        let base_id = base.location().session.to_string();
         BasedImage::new(base, base.root(), base_id, self.packer()?, total_bytes)
     }
 

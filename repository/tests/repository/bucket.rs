@@ -322,7 +322,8 @@ fn a_backup_over_a_bad_line_is_whole_and_acknowledged_only_without_doubt() {
         let image: Vec<u8> = image.iter().map(|byte| byte ^ round).collect();
         let backup = back_up(&repository, &format!("vg0/{round}"), &image).unwrap();
         assert!(restore(&repository, &backup).unwrap() == image, "{kind}");
-        expected += usize::from(kind.is_empty());
+        // A pack that arrives again is garbage which is found.
+        expected += usize::from(kind.is_empty() || kind == "/pack/");
         assert_eq!(acks(), expected, "{kind}");
     }
     assert_eq!(repository.backups(&Filter::default()).unwrap().live.len(), 5);

@@ -94,7 +94,7 @@ fn write_the_fixture() {
 
 fn back_up_third(repository: &Repository, base: &Manifest) {
     let upload = begin(repository, "vg0/third");
-    let (base, third) = (repository.image(base, ReadLimits::default()).unwrap(), third());
+    let (base, third) = (base_of(&upload, base), third());
     let mut packer = upload.packer().unwrap();
     let mut image = upload.based_image(&base, third.len() as u64).unwrap();
     for block in [0, 202, 203] {

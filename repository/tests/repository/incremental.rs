@@ -16,11 +16,12 @@ fn open(repository: &Repository, backup: &Manifest) -> Image {
 /// Gives the blocks of `image` with these numbers.
 fn commit_changed(
     upload: Upload,
-    base: &Image,
+    base: &Manifest,
     image: &[u8],
     blocks: impl IntoIterator<Item = usize>,
 ) -> Result<Manifest> {
-    let mut tree = upload.based_image(base, image.len() as u64)?;
+    let base = base_of(&upload, base);
+    let mut tree = upload.based_image(&base, image.len() as u64)?;
     let mut packer = upload.packer()?;
     for number in blocks {
         let block = image.chunks(BLOCK).nth(number).unwrap();
@@ -47,15 +48,12 @@ fn a_changed_image_comes_back_equal_shrunk_and_grown() {
     changed[..5].copy_from_slice(b"other");
     changed[150 * BLOCK..151 * BLOCK].fill(0);
     changed[300 * BLOCK] = 1;
-    let base = open(&repository, &first);
     let second =
-        commit_changed(begin(&repository, "vg0/a"), &base, &changed, [0, 150, 300]).unwrap();
+        commit_changed(begin(&repository, "vg0/a"), &first, &changed, [0, 150, 300]).unwrap();
     let shorter = changed[..100 * BLOCK + 7].to_vec();
-    let base = open(&repository, &second);
-    let third = commit_changed(begin(&repository, "vg0/a"), &base, &shorter, [100]).unwrap();
+    let third = commit_changed(begin(&repository, "vg0/a"), &second, &shorter, [100]).unwrap();
     let longer = [&shorter[..], &text(5, 50 * BLOCK)].concat();
-    let base = open(&repository, &third);
-    let fourth = commit_changed(begin(&repository, "vg0/a"), &base, &longer, 100..151).unwrap();
+    let fourth = commit_changed(begin(&repository, "vg0/a"), &third, &longer, 100..151).unwrap();
     for (backup, image) in [(first, image), (second, changed), (third, shorter), (fourth, longer)] {
         assert!(restore(&repository, &backup).unwrap() == image);
         assert!(is_whole(&repository, &backup));
@@ -73,35 +71,42 @@ fn one_changed_block_of_many_costs_a_few_requests_and_bytes() {
     let recording = RecordingStore::new(Arc::new(memory));
     let repository = Repository::open(Arc::new(recording.clone()), &passphrase()).unwrap();
     image[BLOCK * 400] ^= 1;
-    let base = open(&repository, &first);
     let upload = begin(&repository, "vg0/a");
     recording.take();
-    let second = commit_changed(upload, &base, &image, [400]).unwrap();
+    let second = commit_changed(upload, &first, &image, [400]).unwrap();
     let requests = recording.take();
     let count = |verb: &str| requests.iter().filter(|request| request.starts_with(verb)).count();
-    assert_eq!((count("size"), count("list")), (2, 0), "{requests:?}");
+    assert_eq!((count("size"), count("list")), (1, 0), "{requests:?}");
     // The index is read by whoever looks blocks up: the base and the upload.
-    assert_eq!(count("get"), 2 + 2, "indexes, and a node for each level: {requests:?}");
+    let expected = 1 + 2 + 2;
+    assert_eq!(count("get"), expected, "outcome, indexes, a node for each level: {requests:?}");
     assert_eq!(count("create"), 3, "index, outcome, ack: {requests:?}");
     assert!(second.stored_bytes < first.stored_bytes / 5, "{}", second.stored_bytes);
     assert_eq!(back_up(&repository, "vg0/b", &image).unwrap().image, second.image);
 }
 
 #[test]
-fn a_base_that_is_deleted_or_of_another_domain_is_refused() {
+fn a_base_that_is_deleted_or_that_another_upload_found_is_refused() {
     let (_dir, repository) = directory_repository();
     let image = text(1, 3 * BLOCK);
     let backup = back_up(&repository, "vg0/a", &image).unwrap();
-    let base = open(&repository, &backup);
     let (domain, volume) = (Domain("host-2".into()), VolumeKey("v".into()));
-    let other = repository.begin_upload(&domain, &volume, UploadLimits::default()).unwrap();
-    let error = other.based_image(&base, base.root().total_bytes()).map(drop).unwrap_err();
+    let elsewhere = repository.begin_upload(&domain, &volume, UploadLimits::default()).unwrap();
+    let error = elsewhere.live_backup_at(backup.location()).unwrap_err();
     assert!(matches!(error, Error::InvalidInput(_)), "{error}");
+    let (first, second) = (begin(&repository, "vg0/a"), begin(&repository, "vg0/a"));
+    let found = first.live_backup(&backup.id).unwrap().unwrap();
+    // What one upload has seen says nothing of what another may count on.
+    let error = second.base_image(&found, ReadLimits::default()).unwrap_err();
+    assert!(matches!(error, Error::InvalidInput(_)), "{error}");
+    let theirs = first.base_image(&found, ReadLimits::default()).unwrap();
+    for image in [theirs, open(&repository, &backup)] {
+        let error = second.based_image(&image, image.root().total_bytes()).map(drop).unwrap_err();
+        assert!(matches!(error, Error::InvalidInput(_)), "{error}");
+    }
     repository.delete(&backup).unwrap();
-    let upload = begin(&repository, "vg0/a");
-    let error = upload.based_image(&base, base.root().total_bytes()).map(drop).unwrap_err();
-    let is_gone = |cause: &Error| matches!(cause, Error::BackupNotFound { .. });
-    assert!(matches!(&error, Error::BaseUnusable { cause, .. } if is_gone(cause)), "{error}");
+    assert!(second.live_backup(&backup.id).unwrap().is_none());
+    assert!(second.live_backup("no id").unwrap().is_none());
 }
 
 #[test]
@@ -110,8 +115,8 @@ fn an_upload_goes_on_without_a_base_that_cannot_be_read() {
     let repository = init(memory.clone());
     let in_packs = UploadLimits { embedded_bytes: 0, ..UploadLimits::default() };
     let first = back_up_with(&repository, "vg0/a", &large(), in_packs).unwrap();
-    let base = open(&repository, &first);
     let upload = begin(&repository, "vg0/a");
+    let base = base_of(&upload, &first);
     let mut based = upload.based_image(&base, base.root().total_bytes()).unwrap();
     based.set(5, Id::HOLE).unwrap();
     for key in memory.keys().into_iter().filter(|key| key.contains("/pack/")) {

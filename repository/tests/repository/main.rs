@@ -22,4 +22,5 @@ mod init_and_open;
 mod listing;
 mod mapped;
 mod protocol;
+mod repacking;
 mod round_trip;

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde::Serialize;
-use thinmover_repository::{Collected, CollectionEnd, Domain, MaintainOptions};
+use thinmover_repository::{Collected, CollectionEnd, Domain, MaintainOptions, RepackLimits};
 
 use crate::cli::invocation::{Invocation, RepositoryArgs};
 use crate::cli::output::{Done, Report, size};
 use crate::cli::progress::Display;
 use crate::cli::signals::cancel_on_signals;
+use crate::config::Size;
 use crate::failure::Result;
 use crate::stream::Progress;
 
@@ -29,6 +30,10 @@ pub(in crate::cli) struct Args {
     /// Keep uploads from committing that began longer ago than this, where the store can
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration)]
     fence_after: Duration,
+    /// How much may be read and stored again, so that objects that are mostly dead or small can go;
+    /// 0 for nothing
+    #[arg(long, value_name = "SIZE", default_value = "1GiB")]
+    repack: Size,
     /// Folder for what does not fit in memory
     #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
     scratch: PathBuf,
@@ -55,6 +60,9 @@ struct MaintainedDomain {
     deleted_objects: u64,
     deleted_bytes: u64,
     merged_indexes: u64,
+    repacked_bytes: u64,
+    /// What could not be repacked since it cannot be read, and why.
+    damage: Vec<String>,
     /// Uploads that were kept from committing.
     fenced: Vec<String>,
     /// Uploads that have not ended.
@@ -68,6 +76,7 @@ pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
         wait: args.wait,
         memory_bytes: invocation.settings.data_path.memory_bytes,
         scratch: args.scratch.clone(),
+        repack: RepackLimits { bytes: args.repack.bytes, ..RepackLimits::default() },
     };
     let domain = args.domain.clone().map(Domain);
     let cancel = cancel_on_signals()?;
@@ -84,7 +93,7 @@ pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
     drop(display);
     cancel.check()?;
     let domains: Vec<_> = report?.domains.into_iter().map(MaintainedDomain::new).collect();
-    let warnings: Vec<_> = domains.iter().filter_map(MaintainedDomain::warning).collect();
+    let warnings: Vec<_> = domains.iter().flat_map(MaintainedDomain::warnings).collect();
     let deleted_bytes = domains.iter().map(|domain| domain.deleted_bytes).sum();
     Ok(invocation.answer(&Maintained { deleted_bytes, domains }, &warnings))
 }
@@ -103,12 +112,21 @@ impl MaintainedDomain {
             deleted_objects: collected.deleted_containers,
             deleted_bytes: collected.deleted_bytes,
             merged_indexes: collected.merged_indexes,
+            repacked_bytes: collected.repacked_bytes,
+            damage: collected.damage,
             fenced: collected.fenced,
             waiting_for,
         }
     }
 
-    fn warning(&self) -> Option<String> {
+    fn warnings(&self) -> Vec<String> {
+        let damage = self.damage.iter().map(|damage| {
+            format!("{damage}; `thinmover backup verify` tells which backups need it")
+        });
+        self.delay().into_iter().chain(damage).collect()
+    }
+
+    fn delay(&self) -> Option<String> {
         let why = match self.end {
             "waiting" => format!(
                 "{} uploads have not ended, the first is {}; the next maintenance tries again, and \
@@ -131,11 +149,12 @@ impl Report for Maintained {
                 "idle" => writeln!(text, "Domain {}: nothing to do", domain.id),
                 "finished" => writeln!(
                     text,
-                    "Domain {}: {} in {} objects given back, {} indexes merged",
+                    "Domain {}: {} in {} objects given back, {} indexes merged, {} repacked",
                     domain.id,
                     size(domain.deleted_bytes),
                     domain.deleted_objects,
-                    domain.merged_indexes
+                    domain.merged_indexes,
+                    size(domain.repacked_bytes)
                 ),
                 _ => writeln!(text, "Domain {}: {}", domain.id, domain.end),
             };

@@ -18,7 +18,7 @@ use super::choose::{self, Latest};
 use super::context::{Context, Milestone};
 use super::pool_watch::PoolWatch;
 use super::shared::{Engine, Found, FoundVolume, lock_file};
-use super::upload::base::{Last, last};
+use super::upload::base::{Last, last, place};
 use crate::failure::{Code, Failure, Result, chain};
 use crate::stream::{self, BlockRuns, Download, Limits};
 use delta::Delta;
@@ -158,7 +158,11 @@ impl Job<'_> {
         self.check_size(&manifest, volume.size)?;
         let last = match self.spec.mode {
             RestoreMode::Full => Last::default(),
-            RestoreMode::Delta => last(self.engine, self.repository, identity, &mut warnings)?,
+            RestoreMode::Delta => {
+                let (domain, of) = place(self.engine, identity);
+                let find = |id: &str| self.repository.backup_of(&domain, &of, id);
+                last(self.engine, self.repository, identity, find, &mut warnings)?
+            }
         };
         if let Some(pool) = pool.as_ref().filter(|_| !self.spec.dry_run) {
             self.engine.give_way(&volume, pool, &mut warnings)?;

@@ -4,7 +4,10 @@
 //! two set back, do not pass for each other.
 
 use thinmover_lvm::{Lineage, LvmUuid, Volume};
-use thinmover_repository::{Error as RepositoryError, Image, Manifest, ReadLimits, Repository};
+use thinmover_repository::{
+    Domain, Error as RepositoryError, Image, LiveBackup, Manifest, ReadLimits, Repository,
+    Upload as Session, VolumeKey,
+};
 use uuid::Uuid;
 
 use super::Upload;
@@ -33,21 +36,20 @@ pub(super) struct Base {
 }
 
 /// What `engine`'s host remembers of the last backup in `repository` of the volume with this identity,
-/// and a warning if the repository lost it.
+/// and a warning if the repository lost it. `find` looks for a live one by its id.
 pub(in crate::engine) fn last(
     engine: &Engine,
     repository: &Repository,
     identity: &str,
+    find: impl FnOnce(&str) -> std::result::Result<Option<Manifest>, RepositoryError>,
     warnings: &mut Vec<String>,
 ) -> Result<Last> {
     let note = LastBackup::read(&engine.settings.state_dir, identity)
         .filter(|last| last.repository == id_of(repository));
     let Some(last) = note else { return Ok(Last::default()) };
-    match repository.backup(&last.backup) {
-        Ok(manifest) => {
-            Ok(Last { remembered: Some(last), manifest: Some(manifest), is_damaged: false })
-        }
-        Err(RepositoryError::BackupNotFound { .. }) => {
+    match find(&last.backup) {
+        Ok(manifest @ Some(_)) => Ok(Last { remembered: Some(last), manifest, is_damaged: false }),
+        Ok(None) => {
             warnings.push(format!(
                 "the repository no longer has backup {}, this host's last one of {identity}: \
                  it was deleted, or the repository was rolled back",
@@ -61,6 +63,12 @@ pub(in crate::engine) fn last(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// What deduplicates with this host's volumes, and which of them has this identity.
+pub(in crate::engine) fn place(engine: &Engine, identity: &str) -> (Domain, VolumeKey) {
+    let host = engine.host.id.to_string();
+    (Domain(host.clone()), VolumeKey(format!("{host}/{identity}")))
 }
 
 fn id_of(repository: &Repository) -> String {
@@ -102,6 +110,8 @@ impl Upload<'_> {
         &self,
         volume: &Volume,
         last: &Last,
+        session: &Session,
+        live: Option<&LiveBackup>,
         warnings: &mut Vec<String>,
     ) -> Result<std::result::Result<Base, Reason>> {
         let remembered = last.remembered.as_ref();
@@ -127,7 +137,8 @@ impl Upload<'_> {
             Err(unknown) => return Ok(Err(Reason::of_unknown(&unknown, self.context, warnings)?)),
         }
         let limits = ReadLimits { index_cache_bytes: self.limits.index_bytes / 2 };
-        match self.repository.base_image(manifest, limits) {
+        let Some(live) = live else { return Ok(Err(Reason::BaseGone)) };
+        match session.base_image(live, limits) {
             Ok(image) if image.mapped().is_some() => Ok(Ok(Base { image, lineage, kept })),
             Ok(_) => Ok(Err(Reason::NoBase)),
             Err(error) if is_of_the_base(&error) => {

@@ -21,7 +21,8 @@ use serde::{Deserialize, Serialize};
 use thinmover_io::{DirectFile, IoFile};
 use thinmover_lvm::{KeptBase, Lineage, Purpose, Snapshot, Volume, direct};
 use thinmover_repository::{
-    BLOCK_BYTES_DEFAULT, Image, Manifest, Repository, Source, check_block_bytes,
+    BLOCK_BYTES_DEFAULT, Image, LiveBackup, Manifest, Repository, Source, Upload as Session,
+    check_block_bytes,
 };
 
 use super::context::{Context, Milestone};
@@ -29,7 +30,7 @@ use super::pool_watch::PoolWatch;
 use super::shared::{Engine, Found, FoundVolume, lock_file};
 use crate::failure::{Code, Failure, Result, chain};
 use crate::stream::Limits;
-use base::{Base, last};
+use base::{Base, Last, last};
 use plan::ReadPlan;
 use store::Stored;
 pub(crate) use tier::Parent;
@@ -103,6 +104,8 @@ struct Opened<'a> {
     plan: Option<ReadPlan>,
     /// The image that has what the plan leaves out, if the plan says so.
     base: Option<Image>,
+    /// The one that found the base; another attempt has one of its own.
+    session: Option<Session>,
     /// The snapshot that is read, to be asked once more what is mapped.
     snapshot: Option<&'a mut Snapshot>,
     /// Its own, for the next upload.
@@ -114,6 +117,13 @@ struct Opened<'a> {
     compared_bytes: u64,
     frozen: Duration,
     warnings: Vec<String>,
+}
+
+/// What was begun before the snapshot was read.
+struct Begun {
+    session: Session,
+    taken_at: Timestamp,
+    previous: Option<Manifest>,
 }
 
 impl Engine {
@@ -192,10 +202,11 @@ impl Upload<'_> {
             Failure::new(Code::Unsuitable, message)
         })?;
         let identity = volume.uuid.as_str();
-        let last = last(self.engine, self.repository, identity, &mut warnings)?;
+        let session = self.begin(identity)?;
+        let (last, live) = self.last(&session, identity, &mut warnings)?;
         self.engine.give_way(&volume, &pool, &mut warnings)?;
         let kept = self.kept(&volume, &last, &mut warnings)?;
-        let base = self.base(&volume, &last, &mut warnings)?;
+        let base = self.base(&volume, &last, &session, live.as_ref(), &mut warnings)?;
         let limits = self.engine.settings.pool_limits;
         self.context.progress.set_phase("making a snapshot");
         let purpose = Purpose::Job { id: self.context.id.clone() };
@@ -206,8 +217,8 @@ impl Upload<'_> {
         // removed is told of.
         let watch = PoolWatch::start(lvm, &pool, limits, &self.context.cancel);
         let kept = kept.as_ref();
-        let stored =
-            self.read_snapshot(&mut snapshot, &volume, taken_at, base, kept, last.manifest);
+        let begun = Begun { session, taken_at, previous: last.manifest };
+        let stored = self.read_snapshot(&mut snapshot, &volume, begun, base, kept);
         drop(watch);
         let handed = stored.map(|stored| self.hand_over(&mut snapshot, &volume, kept, stored));
         let stays = matches!(handed, Ok((_, true)));
@@ -228,6 +239,22 @@ impl Upload<'_> {
         Ok(report)
     }
 
+    /// What this host remembers of the volume's last backup, and that, if it is live.
+    fn last(
+        &self,
+        session: &Session,
+        identity: &str,
+        warnings: &mut Vec<String>,
+    ) -> Result<(Last, Option<LiveBackup>)> {
+        let mut live = None;
+        let find = |id: &str| {
+            live = session.live_backup(id)?;
+            Ok(live.as_deref().cloned())
+        };
+        let last = last(self.engine, self.repository, identity, find, warnings)?;
+        Ok((last, live))
+    }
+
     /// Removes the job's snapshot, or says that it is left.
     fn remove_snapshot(&self, snapshot: Snapshot) -> std::result::Result<(), String> {
         self.context.progress.set_phase("removing the snapshot");
@@ -244,10 +271,9 @@ impl Upload<'_> {
         &self,
         snapshot: &mut Snapshot,
         volume: &Volume,
-        taken_at: Timestamp,
+        begun: Begun,
         base: std::result::Result<Base, Reason>,
         kept: Option<&KeptBase>,
-        previous: Option<Manifest>,
     ) -> Result<Stored> {
         let frozen = snapshot.created_in();
         (self.context.reached)(Milestone::Prepared)?;
@@ -265,12 +291,13 @@ impl Upload<'_> {
                 vg_uuid: Some(volume.vg_uuid.to_string()),
                 ..self.source(volume.alias())
             },
-            taken_at,
+            taken_at: begun.taken_at,
             plan: None,
             base: None,
+            session: Some(begun.session),
             snapshot: Some(snapshot),
             lineage: None,
-            previous,
+            previous: begun.previous,
             reason: Reason::NoBase,
             compared_bytes: 0,
             frozen,
@@ -303,13 +330,15 @@ impl Upload<'_> {
             .map_err(failed)?;
         (self.context.reached)(Milestone::Prepared)?;
         let mut warnings = Vec::new();
-        let previous = last(self.engine, self.repository, &name, &mut warnings)?.manifest;
+        let session = self.begin(&name)?;
+        let previous = self.last(&session, &name, &mut warnings)?.0.manifest;
         let Stored { mut report, .. } = self.store(Opened {
             file,
             source: self.source(name.clone()),
             taken_at: Timestamp::now(),
             plan: None,
             base: None,
+            session: Some(session),
             snapshot: None,
             lineage: None,
             previous,

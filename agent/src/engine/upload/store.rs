@@ -3,11 +3,10 @@
 use thinmover_io::IoFile;
 use thinmover_lvm::Lineage;
 use thinmover_repository::{
-    Domain, Error as RepositoryError, Image, ManifestDraft, MappedRoot, Upload as Session,
-    UploadLimits, VolumeKey,
+    Error as RepositoryError, Image, ManifestDraft, MappedRoot, Upload as Session, UploadLimits,
 };
 
-use super::base::is_of_the_base;
+use super::base::{is_of_the_base, place};
 use super::plan::ReadPlan;
 use super::spot_check::{Difference, SpotCheckError, spot_check};
 use super::tier::{Reason, Tier};
@@ -70,16 +69,13 @@ impl Upload<'_> {
             (Some(_), None) => Tier::Allocated,
             (Some(_), Some(_)) => Tier::Changed,
         };
+        let mut upload = match opened.session.take() {
+            Some(session) => session,
+            None => self.begin(&identity)?,
+        };
         // An open base has an index of its own.
         let share = if opened.base.is_some() { 2 } else { 1 };
-        let limits = UploadLimits {
-            index_memory_bytes: self.limits.index_bytes / share,
-            ..UploadLimits::default()
-        };
-        let source = &opened.source;
-        let domain = Domain(source.host.clone());
-        let volume = VolumeKey(format!("{}/{identity}", source.host));
-        let upload = self.repository.begin_upload(&domain, &volume, limits)?;
+        upload.set_index_memory(self.limits.index_bytes / share);
         (self.context.reached)(Milestone::InProgress)?;
         self.context.progress.set_phase("uploading");
         let input = self.input(&opened.file, opened.plan.as_mut(), opened.base.as_ref())?;
@@ -136,6 +132,12 @@ impl Upload<'_> {
             page_cache: !opened.file.direct().is_direct(),
             warnings,
         })
+    }
+
+    /// Begins a session of the volume with this identity.
+    pub(super) fn begin(&self, identity: &str) -> Result<Session> {
+        let (domain, volume) = place(self.engine, identity);
+        Ok(self.repository.begin_upload(&domain, &volume, UploadLimits::default())?)
     }
 
     /// What is read of `file`, and told as the progress' total.

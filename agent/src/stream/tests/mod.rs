@@ -222,7 +222,9 @@ fn what_the_plan_leaves_out_is_what_the_base_has() {
     let (world, engine, cancel) = (World::new(), IoEngine::default(), Cancel::default());
     let before = content(5, 40 * BLOCK_BYTES as usize);
     let base = world.back_up(&engine, &before);
-    let base = world.repository.image(&base, ReadLimits::default()).unwrap();
+    let (session, progress) = (world.begin(), Progress::default());
+    let base = session.live_backup(&base.id).unwrap().unwrap();
+    let base = session.base_image(&base, ReadLimits::default()).unwrap();
     let mut after = before;
     after[3 * BLOCK_BYTES as usize..5 * BLOCK_BYTES as usize].fill(9);
     after[20 * BLOCK_BYTES as usize..31 * BLOCK_BYTES as usize].fill(0);
@@ -230,7 +232,6 @@ fn what_the_plan_leaves_out_is_what_the_base_has() {
     let plan = [(3 * BLOCK..5 * BLOCK, Part::Read), (20 * BLOCK..31 * BLOCK, Part::Hole)];
     let plan = Box::new(plan.into_iter().map(Ok));
     let input = Input { file: &source, plan, base: Some(&base) };
-    let (session, progress) = (world.begin(), Progress::default());
     let stored = super::upload(input, BLOCK_BYTES, &session, &LIMITS, &progress, &cancel).unwrap();
     assert_eq!(stored.image, upload(&source, &session, &cancel).unwrap().image);
     assert_eq!(stored.read_bytes, 2 * BLOCK);

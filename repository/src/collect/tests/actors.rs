@@ -1,8 +1,7 @@
 //! What the actors do: small images of few contents, so that they share blocks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -11,7 +10,8 @@ use crate::collect::{CollectionEnd, MaintainOptions};
 use crate::store::Store;
 use crate::{
     Domain, Error, Filter, Id, ImageRoot, InitOptions, Manifest, ManifestDraft, Passphrase,
-    PassphraseCost, RangeBuffer, ReadLimits, Repository, Result, Source, UploadLimits, VolumeKey,
+    PassphraseCost, RangeBuffer, ReadLimits, RepackLimits, Repository, Result, Source,
+    UploadLimits, VolumeKey,
 };
 
 const BLOCK: usize = 64 << 10;
@@ -31,6 +31,8 @@ pub(super) struct Ledger {
     /// Backups whose deletion was begun.
     pub(super) doomed: Vec<String>,
     pub(super) failures: Vec<String>,
+    /// What happened, so that a test can tell whether it tests anything.
+    pub(super) seen: BTreeSet<&'static str>,
 }
 
 /// The repository as one actor has it open.
@@ -91,6 +93,7 @@ impl Client {
         };
         let manifest = upload.commit(draft(image))?;
         let mut ledger = self.ledger.lock().unwrap();
+        ledger.seen.insert("committed");
         ledger.committed.insert(manifest.id.clone(), contents.to_vec());
         Ok(manifest)
     }
@@ -123,7 +126,9 @@ impl Client {
         base: &Manifest,
     ) -> Result<ImageRoot> {
         let before = self.ledger.lock().unwrap().begun.get(&base.id).cloned().unwrap_or_default();
-        let base = self.repository.base_image(base, ReadLimits::default())?;
+        let found = upload.live_backup_at(base.location())?;
+        let found = found.ok_or(Error::BackupNotFound { id: base.id.clone() })?;
+        let base = upload.base_image(&found, ReadLimits::default())?;
         let mut image = upload.based_image(&base, (contents.len() * BLOCK) as u64)?;
         let mut packer = upload.packer()?;
         for (at, content) in contents.iter().enumerate() {
@@ -161,25 +166,47 @@ impl Client {
             return;
         }
         match found {
-            Ok(found) if Some(&found) == expected.as_ref() => {}
+            Ok(found) if Some(&found) == expected.as_ref() => {
+                self.ledger.lock().unwrap().seen.insert("read");
+            }
             other => self.fail(format!("backup {} is read as {other:?}", backup.id)),
         }
     }
 
     /// Collects once. What it says is noted.
     pub(super) fn collect(&self, fence: bool) -> Result<CollectionEnd> {
+        self.maintain(fence, RepackLimits { bytes: 0, ..RepackLimits::default() })
+    }
+
+    /// Collects and repacks. Everything is small here: of two containers one is made.
+    pub(super) fn repack(&self, fence: bool) -> Result<CollectionEnd> {
+        self.maintain(fence, RepackLimits { small_count: 2, ..RepackLimits::default() })
+    }
+
+    fn maintain(&self, fence: bool, repack: RepackLimits) -> Result<CollectionEnd> {
         let options = MaintainOptions {
             fence_after: fence.then_some(Duration::ZERO),
             wait: Duration::ZERO,
             memory_bytes: 1 << 20,
-            scratch: PathBuf::from("/nonexistent"),
+            scratch: std::env::temp_dir(),
+            repack,
         };
         let report = self
             .repository
             .maintain(Some(&Domain("d".into())), &options, &mut |_| ControlFlow::Continue(()))?;
-        let end = report.domains.into_iter().next().map(|(_, collected)| collected.end);
-        self.world.note(format!("{} collected: {end:?}", self.actor));
-        Ok(end.unwrap_or_default())
+        let collected = report.domains.into_iter().next().map(|it| it.1).unwrap_or_default();
+        self.world.note(format!("{} collected: {collected:?}", self.actor));
+        let mut ledger = self.ledger.lock().unwrap();
+        ledger.seen.insert(match collected.end {
+            CollectionEnd::Finished if collected.deleted_containers > 0 => "deleted",
+            CollectionEnd::Finished => "finished",
+            CollectionEnd::Idle => "idle",
+            CollectionEnd::Waiting { .. } => "waiting",
+            CollectionEnd::Contended => "contended",
+        });
+        ledger.seen.extend((!collected.fenced.is_empty()).then_some("fenced"));
+        ledger.seen.extend((collected.repacked_bytes > 0).then_some("repacked"));
+        Ok(collected.end)
     }
 
     pub(super) fn backups(&self) -> Result<Vec<Manifest>> {
@@ -213,7 +240,7 @@ impl Client {
         }
         for backup in &listed {
             let expected = self.ledger.lock().unwrap().begun.get(&backup.id).cloned();
-            let image = self.repository.base_image(backup, ReadLimits::default()).unwrap();
+            let image = self.repository.image(backup, ReadLimits::default()).unwrap();
             match contents(&image) {
                 Ok(found) if Some(&found) == expected.as_ref() => {}
                 other => self.fail(format!("listed backup {} is read as {other:?}", backup.id)),

@@ -46,6 +46,10 @@ fn maintain(client: &Client) -> Result<()> {
     client.collect(true).map(drop)
 }
 
+fn repack(client: &Client) -> Result<()> {
+    client.repack(true).map(drop)
+}
+
 /// Runs `operation` with a fault at one request after the other. Returns how many there were.
 fn sweep(operation: Operation, fate: Fate, arrives: bool) -> usize {
     for fault_at in 0.. {
@@ -74,12 +78,13 @@ fn sweep(operation: Operation, fate: Fate, arrives: bool) -> usize {
 
 #[test]
 fn a_fault_at_any_request_leaves_whole_backups_and_a_second_run_finishes() {
-    let operations: [(&str, Operation, usize); 5] = [
+    let operations: [(&str, Operation, usize); 6] = [
         ("upload", upload, 14),
         ("small upload", small_upload, 10),
         ("upload on a base", upload_on_base, 20),
         ("delete", delete, 8),
         ("maintain", maintain, 60),
+        ("maintain with repacking", repack, 120),
     ];
     for (name, operation, requests_min) in operations {
         for fate in [Fate::Delayed, Fate::AnswerLost, Fate::Repeated, Fate::Crash] {

@@ -1,5 +1,7 @@
 //! Random schedules: writers, a deleter, a reader and collectors, in any order of their requests.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::actors::{Client, Contents, Shape};
 use super::stage::{Act, Stage};
 use super::world::{Choice, Director, Fate, Waiting};
@@ -69,8 +71,10 @@ fn prepared(dice: &mut Dice) -> Stage {
         for volume in ["a", "b"] {
             client.upload(volume, &dice.contents(), dice.shape(), None).unwrap();
         }
-        if dice.one_in(2) {
-            client.collect(false).unwrap();
+        match dice.below(4) {
+            0 => drop(client.collect(false).unwrap()),
+            1 => drop(client.repack(false).unwrap()),
+            _ => {}
         }
         let backups = client.backups().unwrap();
         client.delete(&backups[dice.below(2)]).unwrap();
@@ -80,8 +84,8 @@ fn prepared(dice: &mut Dice) -> Stage {
     })
 }
 
-/// One schedule: what goes wrong, with its trace.
-fn schedule(seed: u64) -> Result<(), String> {
+/// One schedule: what happened in it, or what goes wrong, with its trace.
+fn schedule(seed: u64) -> Result<BTreeSet<&'static str>, String> {
     repeatable::seed(seed << 8);
     let mut dice = Dice::new(seed);
     let mut stage = prepared(&mut dice);
@@ -97,12 +101,14 @@ fn schedule(seed: u64) -> Result<(), String> {
         });
         act
     });
+    stage.take_seen();
     stage.play(acts.collect(), director);
+    let seen = stage.take_seen();
     // Everybody is gone. What is still under way arrives or not.
     if dice.one_in(2) {
         stage.arrive();
     }
-    stage.verdict().map_err(|failure| format!("seed {seed}: {failure}"))
+    stage.verdict().map(|()| seen).map_err(|failure| format!("seed {seed}: {failure}"))
 }
 
 fn act(client: &Client, dice: &mut Dice) {
@@ -132,7 +138,8 @@ fn act(client: &Client, dice: &mut Dice) {
         }
         _ => {
             for _ in 0..1 + dice.below(2) {
-                let _ = client.collect(dice.one_in(2));
+                let fence = dice.one_in(2);
+                let _ = if dice.one_in(2) { client.repack(fence) } else { client.collect(fence) };
             }
         }
     }
@@ -142,9 +149,19 @@ fn act(client: &Client, dice: &mut Dice) {
 fn no_schedule_loses_a_block_of_a_listed_backup() {
     let rounds = std::env::var("THINMOVER_TEST_ROUNDS").map_or(1, |rounds| rounds.parse().unwrap());
     let first: u64 = std::env::var("THINMOVER_TEST_SEED").map_or(0, |seed| seed.parse().unwrap());
-    for seed in first..first + 10_000 * rounds {
-        if let Err(failure) = schedule(seed) {
-            panic!("{failure}");
+    let schedules = 10_000 * rounds;
+    let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in first..first + schedules {
+        match schedule(seed) {
+            Ok(happened) => happened.into_iter().for_each(|it| *seen.entry(it).or_default() += 1),
+            Err(failure) => panic!("{failure}"),
         }
+    }
+    eprintln!("of {schedules} schedules had: {seen:?}");
+    for event in
+        ["committed", "read", "deleted", "finished", "waiting", "contended", "fenced", "repacked"]
+    {
+        let count = seen.get(event).copied().unwrap_or_default();
+        assert!(count >= schedules / 50, "`{event}` in {count} schedules only");
     }
 }

@@ -1,6 +1,6 @@
 //! A repository, and plays on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex};
 
@@ -88,12 +88,17 @@ impl Stage {
         self.world.has_crashed(0)
     }
 
-    /// Whether all that was promised holds now, and after two collections that nobody disturbs.
+    /// What happened since this was last called.
+    pub(super) fn take_seen(&self) -> BTreeSet<&'static str> {
+        std::mem::take(&mut self.ledger.lock().unwrap().seen)
+    }
+
+    /// Whether all that was promised holds now, and after three collections that nobody disturbs.
     pub(super) fn verdict(&mut self) -> Result<(), String> {
         self.alone(|client| {
             client.check();
-            for _ in 0..2 {
-                if let Err(error) = client.collect(true) {
+            for collect in [Client::collect, Client::repack, Client::collect] {
+                if let Err(error) = collect(client, true) {
                     client.fail(format!("a last collection: {error}"));
                 }
                 client.check();

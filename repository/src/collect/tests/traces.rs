@@ -1,5 +1,6 @@
 //! The ways in which earlier protocols lost a backup, each by name.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use super::actors::{Client, Shape};
@@ -437,4 +438,92 @@ fn trace_h_with_the_manifest_behind_collections() {
         );
         assert_kept(stage);
     }
+}
+
+#[test]
+fn a_pack_that_arrives_again_behind_its_collection_is_collected_again() {
+    let mut stage = Stage::new(true, |client| {
+        client.upload("live", &[1], PACKS, None).unwrap();
+    });
+    let acts = vec![upload(&[2]), delete_newest(), collect(false), collect(false), upload(&[2])];
+    follow(
+        &mut stage,
+        acts,
+        &[
+            Until(0, "create pack"),
+            Make(0, Fate::Repeated),
+            Until(0, "create ack"),
+            Finish(0),
+            Finish(1),
+            Finish(2),
+            Finish(3),
+            Arrive,
+            Finish(4),
+        ],
+    );
+    stage.alone(Client::check);
+    let packs = |stage: &mut Stage| {
+        stage.alone(|client| {
+            let mut packs = 0;
+            let store = client.world.store(client.actor);
+            store
+                .list("domain/", &mut |entry| {
+                    packs += usize::from(entry.key.contains("/pack/"));
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
+            packs
+        })
+    };
+    // Both live backups have one for blocks and one for nodes.
+    assert_eq!(packs(&mut stage), 5);
+    stage.alone(|client| client.collect(true)).unwrap();
+    assert_eq!(packs(&mut stage), 4);
+    assert_kept(stage);
+}
+
+#[test]
+fn a_run_that_is_merged_while_a_reader_lists_the_index_is_found_by_another_look() {
+    let mut stage = stage(true);
+    let read = |client: &Client| {
+        let backups = client.backups().unwrap();
+        let begun = client.ledger.lock().unwrap().begun.clone();
+        let live = backups.iter().find(|backup| begun[&backup.id] == [1]).unwrap();
+        client.read(live);
+    };
+    let acts = vec![Box::new(read) as Act<'_>, collect(false)];
+    follow(
+        &mut stage,
+        acts,
+        &[
+            // Behind both of its listings of generations.
+            Until(0, "create reader"),
+            Until(1, "list reader"),
+            Until(0, "list index"),
+            Finish(1),
+            Until(0, "get pack"),
+        ],
+    );
+    assert!(stage.take_seen().contains("read"));
+    assert_kept(stage);
+}
+
+#[test]
+fn what_a_reader_has_chosen_to_read_from_stays_though_it_was_repacked() {
+    let mut stage = Stage::new(true, |client| {
+        client.upload("a", &[1, 2], PACKS, None).unwrap();
+        client.upload("b", &[3], PACKS, None).unwrap();
+    });
+    let read = |client: &Client| {
+        let backups = client.backups().unwrap();
+        client.read(&backups[0]);
+        client.read(&backups[1]);
+    };
+    let repack: Act<'_> = Box::new(|client| drop(client.repack(false)));
+    let acts = vec![Box::new(read) as Act<'_>, repack];
+    // Opened, and the root of its tree located.
+    follow(&mut stage, acts, &[Until(0, "get index"), Until(0, "get pack"), Finish(1), Finish(0)]);
+    let seen = stage.take_seen();
+    assert!(seen.contains("repacked") && seen.contains("read"), "{seen:?}");
+    assert_kept(stage);
 }

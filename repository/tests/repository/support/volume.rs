@@ -7,9 +7,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 use thinmover_io::IoEngine;
 use thinmover_repository::{
-    Collected, Domain, Id, ImageRoot, InitOptions, MaintainOptions, Manifest, ManifestDraft,
-    Passphrase, PassphraseCost, RangeBuffer, ReadLimits, Repository, Result, Source, Store, Upload,
-    UploadLimits, VolumeKey, open_store,
+    Collected, Domain, Id, Image, ImageRoot, InitOptions, MaintainOptions, Manifest, ManifestDraft,
+    Passphrase, PassphraseCost, RangeBuffer, ReadLimits, RepackLimits, Repository, Result, Source,
+    Store, Upload, UploadLimits, VolumeKey, open_store,
 };
 
 pub(crate) const BLOCK: usize = 64 << 10;
@@ -185,6 +185,12 @@ pub(crate) fn restores_equal(
     Ok(is_equal && blocks.iter().all(Option::is_none))
 }
 
+/// A live backup, opened for `upload` to build on.
+pub(crate) fn base_of(upload: &Upload, backup: &Manifest) -> Image {
+    let found = upload.live_backup_at(backup.location()).unwrap().unwrap();
+    upload.base_image(&found, ReadLimits::default()).unwrap()
+}
+
 /// Collects, without waiting for anybody; uploads that have not ended are kept from it if `fence`.
 pub(crate) fn collect_with(repository: &Repository, fence: bool) -> Result<Collected> {
     let scratch = tempfile::tempdir().unwrap();
@@ -193,6 +199,7 @@ pub(crate) fn collect_with(repository: &Repository, fence: bool) -> Result<Colle
         wait: Duration::ZERO,
         memory_bytes: 16 << 20,
         scratch: scratch.path().to_owned(),
+        repack: RepackLimits::default(),
     };
     let domain = Domain("host-1".into());
     let report =

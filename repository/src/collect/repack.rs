@@ -1,0 +1,178 @@
+//! Repacking: what is alive of containers that are mostly dead, or small, is stored once more, in packs
+//! of an ordinary session which ends without a backup. The next collection finds that nothing needs
+//! the old ones (FORMAT.md, section 13).
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::holdings::Holdings;
+use super::reach::Reach;
+use super::report::{MaintainProgress, RepackLimits};
+use super::run::OnProgress;
+use crate::container::Entry;
+use crate::crypto::DomainKeys;
+use crate::error::{Error, Result};
+use crate::id::BlobKind;
+use crate::index::is_damage;
+use crate::names::ContainerRef;
+use crate::restore::read_located;
+use crate::store::Store;
+use crate::upload::{Upload, UploadLimits};
+
+/// Blobs that are planned for at most, with their places some 6 MiB.
+const BLOBS_MAX: usize = 65_536;
+/// Read and stored again at once, in bytes.
+const BATCH_BYTES: u64 = 4 << 20;
+/// What the session calls its volume.
+const VOLUME: &str = "repacked blobs";
+
+/// A container, what is needed of it, and its length, in bytes.
+pub(super) type Share = (ContainerRef, u64, u64);
+
+/// Which containers are stored again: those that are more than half dead, the deadest first; then, if
+/// there are enough of them, those that are small. Together no more is copied than the limits allow.
+pub(super) fn choose(mut shares: Vec<Share>, limits: &RepackLimits) -> BTreeSet<ContainerRef> {
+    let is_small = |share: &Share| share.2 < limits.small_bytes;
+    let is_mostly_dead = |share: &Share| share.1 < share.2 / 2;
+    let small = shares.iter().filter(|share| is_small(share)).count();
+    let merges = small >= limits.small_count.max(2);
+    shares.retain(|share| is_mostly_dead(share) && !is_small(share) || merges && is_small(share));
+    shares.sort_unstable_by_key(|share| (is_small(share), share.1, share.0));
+    let mut left = limits.bytes;
+    shares
+        .into_iter()
+        .map_while(|(container, needed, _)| {
+            left = left.checked_sub(needed)?;
+            Some(container)
+        })
+        .collect()
+}
+
+/// What to store again, by where it lies.
+#[derive(Debug, Default)]
+pub(super) struct RepackPlan(Vec<(ContainerRef, Entry)>);
+
+impl RepackPlan {
+    pub(super) fn new(
+        holdings: &mut Holdings,
+        reach: &mut Reach,
+        containers: &BTreeSet<ContainerRef>,
+        is_safe: impl Fn(&ContainerRef) -> bool,
+    ) -> Result<Self> {
+        let mut blobs = holdings.only_in(reach, containers, is_safe)?;
+        blobs.sort_unstable_by_key(|(container, entry)| (*container, entry.offset));
+        blobs.truncate(BLOBS_MAX);
+        Ok(Self(blobs))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// What [`repack`] did.
+#[derive(Debug, Default)]
+pub(super) struct Repacked {
+    /// Length of the new objects in bytes.
+    pub(super) stored_bytes: u64,
+    /// What could not be read, and why.
+    pub(super) damage: Vec<String>,
+}
+
+/// Stores the planned blobs again.
+pub(super) fn repack(
+    store: &Arc<dyn Store>,
+    keys: &Arc<DomainKeys>,
+    client: &str,
+    plan: &RepackPlan,
+    on_progress: &mut OnProgress<'_>,
+) -> Result<Repacked> {
+    // What is stored is known already: nothing is looked up, and nothing is carried in an index object,
+    // which would be small again.
+    let limits = UploadLimits { embedded_bytes: 0, ..UploadLimits::default() };
+    let upload = Upload::begin(Arc::clone(store), Arc::clone(keys), VOLUME, limits, client)?;
+    let mut repacked = Repacked::default();
+    let condemned = upload.condemned();
+    let mut packer = upload.packer()?;
+    let (mut done, total) = (0, plan.0.len());
+    let mut rest = &plan.0[..];
+    while !rest.is_empty() {
+        let progress =
+            MaintainProgress { phase: "repacking", done: done as u64, total: total as u64 };
+        if let ControlFlow::Break(()) = on_progress(progress) {
+            return Err(Error::Canceled);
+        }
+        let (batch, behind) = rest.split_at(batch_len(rest));
+        (done, rest) = (done + batch.len(), behind);
+        for kind in BlobKind::ALL {
+            let its = batch.iter().filter(|(container, entry)| {
+                entry.kind == kind.byte() && !condemned.contains(container)
+            });
+            let read = read_located(
+                &**store,
+                upload.keys(),
+                "what is repacked",
+                kind,
+                usize::MAX,
+                its.copied(),
+            );
+            match read {
+                Ok(blobs) => {
+                    for plain in blobs.values() {
+                        packer.store_again(kind, plain)?;
+                    }
+                }
+                // Another collection was faster.
+                Err(error) if error.is_not_found() => {}
+                Err(error) if is_damage(&error) => repacked.damage.push(error.to_string()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    packer.finish()?;
+    repacked.stored_bytes = upload.publish()?;
+    Ok(repacked)
+}
+
+fn batch_len(blobs: &[(ContainerRef, Entry)]) -> usize {
+    let mut bytes = 0;
+    let len = blobs.iter().take_while(|(_, entry)| {
+        let is_room = bytes < BATCH_BYTES;
+        bytes += u64::from(entry.plain_bytes);
+        is_room
+    });
+    len.count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::{ContainerId, Place};
+
+    fn share(name: u8, needed: u64, size: u64) -> Share {
+        (ContainerRef { place: Place::Pack, id: ContainerId([name; 32]) }, needed, size)
+    }
+
+    fn chosen(shares: &[Share], limits: &RepackLimits) -> Vec<u8> {
+        choose(shares.to_vec(), limits).into_iter().map(|container| container.id.0[0]).collect()
+    }
+
+    #[test]
+    fn mostly_dead_ones_come_first_and_small_ones_once_they_are_many() {
+        let limits = RepackLimits { bytes: 1000, small_bytes: 100, small_count: 3 };
+        let shares = [
+            share(1, 400, 1000),
+            share(2, 600, 1000),
+            share(3, 10, 1000),
+            share(4, 90, 90),
+            share(5, 1, 90),
+        ];
+        assert_eq!(chosen(&shares, &limits), [1, 3]);
+        let more = [&shares[..], &[share(6, 5, 5)]].concat();
+        assert_eq!(chosen(&more, &limits), [1, 3, 4, 5, 6]);
+        // The deadest first, and no more than the budget.
+        assert_eq!(chosen(&more, &RepackLimits { bytes: 20, ..limits }), [3]);
+        assert_eq!(chosen(&more, &RepackLimits { bytes: 0, ..limits }), [0_u8; 0]);
+    }
+}
