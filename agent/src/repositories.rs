@@ -104,13 +104,18 @@ pub(crate) fn open(
             )
         })?,
     };
-    unlock(open_store(&location, io)?, &passphrase)
+    unlock(settings, open_store(&location, io)?, &passphrase)
 }
 
-/// Opens a repository as this host.
+/// Opens a repository as this host, with what this host keeps of it.
 ///
 /// # Errors
 /// What the repository reports.
-pub(crate) fn unlock(store: Arc<dyn Store>, passphrase: &Passphrase) -> Result<Repository> {
-    Ok(Repository::open(store, passphrase)?.with_client(&host::name()))
+pub(crate) fn unlock(
+    settings: &Settings,
+    store: Arc<dyn Store>,
+    passphrase: &Passphrase,
+) -> Result<Repository> {
+    let repository = Repository::open(store, passphrase)?.with_client(&host::name());
+    Ok(repository.with_cache(&settings.cache_dir, settings.cache_bytes))
 }

@@ -64,6 +64,7 @@ mod error;
 mod id;
 mod image;
 mod index;
+mod keep;
 mod listing;
 mod manifest;
 mod mapped;

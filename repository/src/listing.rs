@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
+use crate::keep;
 use crate::manifest::{self, Manifest, OUTCOME_BYTES_MAX, Outcome};
 use crate::names::{self, BackupLocation, Domain, DomainId, SessionId, VolumeId};
 use crate::store::Store;
@@ -128,6 +129,22 @@ pub(crate) fn live(
     location: BackupLocation,
 ) -> Result<Option<Manifest>> {
     if exists(store, &location.tomb())? { Ok(None) } else { read(store, keys, location) }
+}
+
+/// As [`read`], for one that was just listed.
+pub(crate) fn read_listed(
+    store: &dyn Store,
+    keys: &DomainKeys,
+    location: BackupLocation,
+) -> Result<Option<Manifest>> {
+    let key = location.outcome();
+    let outcome = keep::read_listed(store, &key, OUTCOME_BYTES_MAX, |bytes| {
+        manifest::open(keys, location, bytes)
+    })?;
+    Ok(match outcome {
+        Some(Outcome::Backup(manifest)) => Some(*manifest),
+        Some(Outcome::Fenced) | None => None,
+    })
 }
 
 /// Reads one outcome; `None` if it is no backup, or gone.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::collect::{self, MaintainOptions, MaintainProgress, MaintainReport};
@@ -16,7 +17,7 @@ use crate::manifest::Manifest;
 use crate::names::{self, BackupLocation, CONFIG, Domain, DomainId, SLOTS, VolumeKey};
 use crate::restore::{Image, ReadLimits};
 use crate::session::{OpenSession, end_session, open_sessions};
-use crate::store::{Creation, Store, StoreErrorKind};
+use crate::store::{Cache, CachedStore, Creation, Store, StoreErrorKind};
 use crate::upload::{self, Upload, UploadLimits};
 use crate::verify::{self, VerifyProgress, VerifyReport};
 
@@ -55,6 +56,8 @@ pub struct RepositoryStatus {
 #[derive(Clone, Debug)]
 pub struct Repository {
     store: Arc<dyn Store>,
+    /// The same without this host's cache.
+    origin: Arc<dyn Store>,
     descriptor: Descriptor,
     keys: Arc<RepositoryKeys>,
     /// Stands in the marks it leaves while it uploads or reads.
@@ -121,7 +124,8 @@ impl Repository {
     }
 
     fn new(store: Arc<dyn Store>, descriptor: Descriptor, keys: RepositoryKeys) -> Self {
-        Self { store, descriptor, keys: Arc::new(keys), client: Arc::from("") }
+        let origin = Arc::clone(&store);
+        Self { store, origin, descriptor, keys: Arc::new(keys), client: Arc::from("") }
     }
 
     /// Says who this is: a host's name, shown to an operator who asks what still uses the repository.
@@ -130,10 +134,19 @@ impl Repository {
         Self { client: Arc::from(client), ..self }
     }
 
+    /// Keeps small objects that never change in `folder`, of at most `bytes_max` in all, below the
+    /// repository's id. All of it may be deleted at any time.
+    #[must_use]
+    pub fn with_cache(self, folder: &Path, bytes_max: u64) -> Self {
+        let cache = Cache::new(folder.join(hex::encode(self.descriptor.id)), bytes_max);
+        let inner = Arc::clone(&self.origin);
+        Self { store: Arc::new(CachedStore { inner, cache }), ..self }
+    }
+
     /// The same repository through another store.
     #[cfg(test)]
     pub(crate) fn over(&self, store: Arc<dyn Store>) -> Self {
-        Self { store, ..self.clone() }
+        Self { origin: Arc::clone(&store), store, ..self.clone() }
     }
 
     /// What it is.
@@ -199,7 +212,7 @@ impl Repository {
         for domain in domains {
             let keys = self.domain_keys(domain);
             for location in listing::live_locations(&*self.store, domain)? {
-                match listing::read(&*self.store, &keys, location) {
+                match listing::read_listed(&*self.store, &keys, location) {
                     Ok(manifest) => {
                         backups.live.extend(manifest.filter(|manifest| filter.matches(manifest)));
                     }
@@ -260,7 +273,7 @@ impl Repository {
         match matches.into_iter().collect::<Vec<_>>().as_slice() {
             [] => Err(not_found()),
             [(location, domain)] => {
-                match listing::read(&*self.store, &self.domain_keys(*domain), *location) {
+                match listing::read_listed(&*self.store, &self.domain_keys(*domain), *location) {
                     Ok(manifest) => {
                         manifest.map(|it| Found::Whole(Box::new(it))).ok_or_else(not_found)
                     }
@@ -326,7 +339,9 @@ impl Repository {
         backup: &Manifest,
         on_progress: &mut dyn FnMut(VerifyProgress) -> ControlFlow<()>,
     ) -> Result<VerifyReport> {
-        let image = self.image(backup, ReadLimits::default())?;
+        let keys = self.domain_keys(backup.location().domain);
+        let (store, limits) = (Arc::clone(&self.origin), ReadLimits::default());
+        let image = Image::open(store, keys, backup, limits, &self.client)?;
         verify::verify(&image, backup, on_progress)
     }
 

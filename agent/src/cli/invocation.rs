@@ -51,15 +51,16 @@ pub(super) struct RepositoryArgs {
 }
 
 /// A repository and its passphrase.
-pub(super) struct Locked {
+pub(super) struct Locked<'s> {
+    settings: &'s Settings,
     store: Arc<dyn Store>,
     passphrase: Passphrase,
 }
 
-impl Locked {
+impl Locked<'_> {
     /// Opens it. Nobody is asked any more, but deriving the key takes long.
     pub(super) fn open(self) -> Result<Repository> {
-        repositories::unlock(self.store, &self.passphrase)
+        repositories::unlock(self.settings, self.store, &self.passphrase)
     }
 }
 
@@ -140,10 +141,11 @@ impl Invocation {
     }
 
     /// As [`repository`](Self::repository), with its passphrase at hand and not opened yet.
-    pub(super) fn locked(&self, args: &RepositoryArgs) -> Result<Locked> {
+    pub(super) fn locked(&self, args: &RepositoryArgs) -> Result<Locked<'_>> {
         let location = repositories::locate(&self.settings, args.repo.as_deref())?;
         let (store, password_file) = self.store(location, &args.s3)?;
-        Ok(Locked { store, passphrase: password::read(password_file)? })
+        let passphrase = password::read(password_file)?;
+        Ok(Locked { settings: &self.settings, store, passphrase })
     }
 
     /// The passphrase that goes to the agent with a job: where a file was named for it, and for a

@@ -10,6 +10,7 @@ use thinmover_lvm::VgName;
 
 use super::accounts::Account;
 use super::s3::S3Fragment;
+use super::size::Size;
 use super::values::{absolute_path, between, memory, timeout};
 
 /// One file's content. Later fragments win key by key; see [`Fragment::merge`].
@@ -22,6 +23,11 @@ pub(super) struct Fragment {
     /// Where the socket, locks and mounts are.
     #[serde(default, deserialize_with = "absolute_path")]
     pub(super) runtime_dir: Option<PathBuf>,
+    /// Where small objects of repositories are kept, so that they need not be asked for again.
+    #[serde(default, deserialize_with = "absolute_path")]
+    pub(super) cache_dir: Option<PathBuf>,
+    /// How much of them; 0 for nothing.
+    pub(super) cache_size: Option<Size>,
     /// Which of `repositories` is meant when none is named.
     pub(super) default_repository: Option<String>,
     /// The file that `default_repository` is from.
@@ -168,6 +174,8 @@ impl Fragment {
         Self {
             state_dir: over.state_dir.or(self.state_dir),
             runtime_dir: over.runtime_dir.or(self.runtime_dir),
+            cache_dir: over.cache_dir.or(self.cache_dir),
+            cache_size: over.cache_size.or(self.cache_size),
             default_repository: over.default_repository.or(self.default_repository),
             default_repository_file,
             repositories,

@@ -17,11 +17,18 @@ use crate::access::Access;
 use crate::failure::{Code, Failure, Result};
 use crate::stream::DataPath;
 
+/// Room for the tree nodes of 2 TiB in blocks of 256 KiB.
+const CACHE_BYTES: u64 = 256 << 20;
+
 /// Everything the agent and its jobs need to know about how this host is set up.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) state_dir: PathBuf,
     pub(crate) runtime_dir: PathBuf,
+    /// Anything in it may be deleted at any time.
+    pub(crate) cache_dir: PathBuf,
+    /// The most that is kept of one repository, in bytes.
+    pub(crate) cache_bytes: u64,
     pub(crate) repositories: BTreeMap<String, RepositorySettings>,
     /// Always a key of `repositories`.
     pub(crate) default_repository: Option<String>,
@@ -92,6 +99,8 @@ impl Settings {
         Ok(Self {
             state_dir: fragment.state_dir.unwrap_or_else(|| "/var/lib/thinmover".into()),
             runtime_dir: fragment.runtime_dir.unwrap_or_else(|| "/run/thinmover".into()),
+            cache_dir: fragment.cache_dir.unwrap_or_else(|| "/var/cache/thinmover".into()),
+            cache_bytes: fragment.cache_size.map_or(CACHE_BYTES, |size| size.bytes),
             default_repository,
             repositories,
             pool_limits: PoolLimits {

@@ -25,7 +25,12 @@ impl Fixture {
     pub(crate) fn empty() -> Self {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
-        let config = format!("state_dir = {:?}\nruntime_dir = {:?}\n", at("state"), at("runtime"));
+        let config = format!(
+            "state_dir = {:?}\nruntime_dir = {:?}\ncache_dir = {:?}\n",
+            at("state"),
+            at("runtime"),
+            at("cache")
+        );
         fs::write(folder.path().join("config.toml"), config).unwrap();
         fs::write(folder.path().join("password"), "open sesame\n").unwrap();
         Self { folder }

@@ -7,6 +7,7 @@ use super::generation::{CompactedRun, GENERATION_BYTES_MAX, Generation};
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
 use crate::id::Id;
+use crate::keep::read_listed;
 use crate::names::{self, ContainerRef, DomainId, GenerationName, Place};
 use crate::sealed::{self, SealedKind};
 use crate::store::{Store, StoreError, StoreErrorKind};
@@ -145,14 +146,11 @@ fn read_generation(
     name: GenerationName,
 ) -> Result<Option<Generation>> {
     let key = name.key(keys.id());
-    let bytes = match store.get(&key, GENERATION_BYTES_MAX) {
-        Ok(bytes) => bytes,
-        Err(error) if error.is_not_found() => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let plain = sealed::open_kind(keys, &key, SealedKind::Generation, &bytes)?;
-    let generation = Generation::parse(&plain);
-    generation.map(Some).map_err(|reason| Error::damaged(&key, reason))
+    // Listed before and behind it, it is there in between.
+    read_listed(store, &key, GENERATION_BYTES_MAX, |bytes| {
+        let plain = sealed::open_kind(keys, &key, SealedKind::Generation, bytes)?;
+        Generation::parse(&plain).map_err(|reason| Error::damaged(&key, reason))
+    })
 }
 
 /// Index objects, then packs, with their lengths in bytes. So every pack that a listed index object

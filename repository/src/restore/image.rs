@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::id::{BlobKind, Id};
 use crate::image::{BlobSource, ImageDiff, ImageRoot, ImageWalk, Window, block_ids};
 use crate::index::{DomainIndex, IndexView, Located};
+use crate::keep;
 use crate::listing;
 use crate::manifest::Manifest;
 use crate::mapped::{MappedChunks, MappedRoot};
@@ -250,8 +251,24 @@ impl BlobSource for Image {
         let mut ids = ids.to_vec();
         ids.sort_unstable();
         ids.dedup();
+        let mut blobs = HashMap::with_capacity(ids.len());
+        ids.retain(|id| match keep::blob(&*self.store, &self.keys, kind, id) {
+            Some(plain) if plain.len() <= bytes_max => {
+                blobs.insert(*id, plain);
+                false
+            }
+            _ => true,
+        });
+        if ids.is_empty() {
+            return Ok(blobs);
+        }
         let located = self.locate(&ids)?.into_values().map(|it| (it.container, it.entry));
-        read_located(&*self.store, &self.keys, &self.object, kind, bytes_max, located)
+        let read = read_located(&*self.store, &self.keys, &self.object, kind, bytes_max, located)?;
+        for (id, plain) in &read {
+            keep::keep_blob(&*self.store, &self.keys, kind, id, plain);
+        }
+        blobs.extend(read);
+        Ok(blobs)
     }
 
     fn object(&self) -> &str {

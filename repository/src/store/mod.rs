@@ -4,6 +4,8 @@
 //! Nothing here knows what the objects mean.
 
 mod buffer;
+mod cache;
+mod cached;
 mod directory;
 mod error;
 mod key;
@@ -17,6 +19,8 @@ use std::fmt;
 use std::ops::{ControlFlow, Range};
 
 pub use buffer::RangeBuffer;
+pub use cache::Cache;
+pub(crate) use cached::CachedStore;
 pub use directory::DirectoryStore;
 pub use error::{StoreError, StoreErrorKind};
 pub use s3::{ConditionalWrites, S3Encryption, S3Options, S3Store};
@@ -119,6 +123,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// # Errors
     /// `NotFound` where the store can tell, and what the medium reports.
     fn delete(&self, key: &str) -> StoreResult<()>;
+
+    /// What this host keeps of it, if anything.
+    fn cache(&self) -> Option<&Cache> {
+        None
+    }
 
     /// Whether create-if-absent is known to be atomic between processes: by the store's nature, by
     /// a probe that did not disprove it, or by an administrator's word.

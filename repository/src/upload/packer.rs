@@ -10,6 +10,7 @@ use crate::crypto::SealKey;
 use crate::error::{Error, Result};
 use crate::id::{BlobKind, Id};
 use crate::image::BlobSink;
+use crate::keep::keep_blob;
 use crate::names::{ContainerId, ContainerRef, Place};
 use crate::store::ObjectWriter;
 
@@ -87,12 +88,14 @@ impl<'u> Packer<'u> {
         let upload = self.upload;
         upload.guard(|| {
             let id = upload.keys().blob_id(kind, plain);
-            if !upload.claim(&id)? {
+            if !upload.claim(&id, plain.len())? {
                 return Ok(Stored { id, new: false, stored_bytes: 0 });
             }
             let stored_bytes = self.push(kind, id, plain)?;
-            if kind == BlobKind::Data {
-                upload.count_new(plain.len());
+            match kind {
+                BlobKind::Data => upload.count_new(plain.len()),
+                // The next upload builds on it.
+                _ => keep_blob(&**upload.store(), upload.keys(), kind, &id, plain),
             }
             Ok(Stored { id, new: true, stored_bytes })
         })

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::early::EarlyIds;
 use super::known::KnownIds;
 use super::packer::{Packer, SEGMENT_BLOBS, SEGMENT_BYTES};
 use super::put::create;
@@ -29,6 +30,9 @@ pub struct UploadLimits {
     /// New blobs of at most so much in all go into the index object and need no pack; at most 4
     /// MiB.
     pub embedded_bytes: usize,
+    /// An upload that builds on a base stores new blobs of at most so much in all without looking
+    /// whether the domain has them, which would mean to read its index.
+    pub unlooked_bytes: usize,
     /// zstd's level.
     pub compression_level: i32,
 }
@@ -40,6 +44,7 @@ impl Default for UploadLimits {
             index_memory_bytes: 48 << 20,
             session_entries: 65_536,
             embedded_bytes: SEGMENT_BYTES,
+            unlooked_bytes: SEGMENT_BYTES,
             compression_level: 1,
         }
     }
@@ -54,7 +59,9 @@ pub struct Upload {
     limits: UploadLimits,
     /// As W1 saw it: what is published or condemned later is of no concern.
     view: IndexView,
-    /// Read when the first block has to be looked up: an upload that changes nothing never does.
+    /// What is known without that, where it builds on a base.
+    early: Mutex<Option<EarlyIds>>,
+    /// Read when the first block has to be looked up: an upload that changes little never does.
     known: OnceLock<KnownIds>,
     warnings: Mutex<Vec<String>>,
     state: Mutex<State>,
@@ -101,6 +108,7 @@ impl Upload {
             location,
             limits,
             view: IndexView::default(),
+            early: Mutex::default(),
             known: OnceLock::new(),
             warnings: Mutex::default(),
             state: Mutex::default(),
@@ -250,13 +258,28 @@ impl Upload {
         self.limits.compression_level
     }
 
-    /// Whether the caller is to store this blob; see [`KnownIds::claim`].
-    pub(super) fn claim(&self, id: &Id) -> Result<bool> {
+    /// Says what is known without the index.
+    pub(super) fn know_early(&self, known: HashSet<Id>) {
+        let early = EarlyIds::new(known, self.limits.unlooked_bytes);
+        *self.early.lock().unwrap_or_else(PoisonError::into_inner) = Some(early);
+    }
+
+    /// Whether the caller is to store this blob of so many bytes; see [`KnownIds::claim`].
+    pub(super) fn claim(&self, id: &Id, bytes: usize) -> Result<bool> {
         if self.known.get().is_none() {
+            let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(is_new) = early.as_mut().and_then(|early| early.claim(id, bytes)) {
+                return Ok(is_new);
+            }
+            drop(early);
             // One worker reads the index, the others wait for it.
             let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
             if self.known.get().is_none() {
                 let known = self.load_known(&mut warnings)?;
+                let early = self.early.lock().unwrap_or_else(PoisonError::into_inner).take();
+                for id in early.map(EarlyIds::into_ids).unwrap_or_default() {
+                    known.claim(&id);
+                }
                 self.known.get_or_init(|| known);
             }
         }

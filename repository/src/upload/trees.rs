@@ -1,9 +1,12 @@
 //! The trees that an upload stores: of its image, and of its list of mapped chunks.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
+
 use super::session::Upload;
 use crate::error::{Error, Result};
 use crate::id::Id;
-use crate::image::{BasedImage, ImageBuilder, ImageRoot};
+use crate::image::{BasedImage, ImageBuilder, ImageRoot, for_each_id};
 use crate::mapped::{MappedListBuilder, MappedRoot};
 use crate::restore::Image;
 
@@ -27,6 +30,22 @@ impl Upload {
         if base.upload() != Some(self.session()) {
             return Err(Error::InvalidInput("the base was not opened by this upload".to_owned()));
         }
+        let unusable = |cause| Error::BaseUnusable {
+            base: base.location().session.to_string(),
+            cause: Box::new(cause),
+        };
+        let mut known = HashSet::new();
+        if let Some(list) = base.mapped() {
+            let ids = RefCell::new(&mut known);
+            let add = |id| ids.borrow_mut().insert(id);
+            let mut block = |id| {
+                add(id);
+                Ok(())
+            };
+            for_each_id(base, list.bitmap(), &mut |id| Ok(add(id)), &mut block)
+                .map_err(unusable)?;
+        }
+        self.know_early(known);
         let base_id = base.location().session.to_string();
         BasedImage::new(base, base.root(), base_id, self.packer()?, total_bytes)
     }

@@ -49,7 +49,9 @@ impl Peer for Thinmover {
 
     fn init(&self, place: &Place) -> Result<Vec<Command>> {
         let home = place.home().display().to_string();
-        let config = format!("state_dir = \"{home}/state\"\nruntime_dir = \"{home}/run\"\n");
+        let config = format!(
+            "state_dir = \"{home}/state\"\nruntime_dir = \"{home}/run\"\ncache_dir = \"{home}/cache\"\n"
+        );
         std::fs::write(place.home().join("config.toml"), config)?;
         let mut command = self.command(place);
         command.args(["repo", "init", &Self::url(place)]);
