@@ -1,12 +1,10 @@
 //! Which backups there are: outcomes without a tomb (FORMAT.md, section 12).
 
-use std::collections::HashSet;
-use std::ops::ControlFlow;
-
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
 use crate::manifest::{self, Manifest, OUTCOME_BYTES_MAX, Outcome};
-use crate::names::{self, BackupLocation, Domain, DomainId, SessionId, VolumeId};
+use crate::names::{self, BackupLocation, Domain, DomainId};
+use crate::session::Ends;
 use crate::store::Store;
 
 /// Which backups to list; everything that is set must agree.
@@ -89,22 +87,8 @@ pub(crate) fn domains(store: &dyn Store) -> Result<Vec<DomainId>> {
 /// Places of outcomes that have no tomb. Outcomes are listed first: collection removes an outcome
 /// before its tomb, so what is dead never looks alive and readable.
 pub(crate) fn live_locations(store: &dyn Store, domain: DomainId) -> Result<Vec<BackupLocation>> {
-    let outcomes = list(store, &names::outcomes(domain))?;
-    let tombs: HashSet<_> = list(store, &names::tombs(domain))?.into_iter().collect();
-    Ok(outcomes
-        .into_iter()
-        .filter(|name| !tombs.contains(name))
-        .map(|(volume, session)| BackupLocation { domain, volume, session })
-        .collect())
-}
-
-fn list(store: &dyn Store, prefix: &str) -> Result<Vec<(VolumeId, SessionId)>> {
-    let mut found = Vec::new();
-    store.list(prefix, &mut |entry| {
-        found.extend(names::parse_volume_session(prefix, &entry.key));
-        ControlFlow::Continue(())
-    })?;
-    Ok(found)
+    let Ends { outcomes, tombs } = Ends::list(store, domain)?;
+    Ok(outcomes.difference(&tombs).copied().collect())
 }
 
 /// Whether a backup was live when this was called. The tomb is looked for first: collection removes

@@ -168,7 +168,7 @@ fn a_backup_that_cannot_be_read_is_deleted_by_the_agent() {
     agent.ask(&["backup", "delete", &id[..8]]).failed(4, "confirmation-needed", "cannot be read");
     let deleted = agent.ask(&["backup", "delete", &id[..8], "--yes"]).json();
     assert_eq!(deleted["id"], id);
-    assert!(agent.fixture.objects("tomb").len() == 1);
+    assert!(agent.fixture.objects("retention").len() == 1);
     agent.ask(&["backup", "create", &source]).succeeded();
 }
 

@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 
 use crate::error::Result;
 use crate::names::{
-    self, BackupLocation, DomainId, ReaderId, SessionId, parse_reader, parse_volume_session,
+    self, BackupLocation, DomainId, ReaderId, Retention, SessionId, parse_reader, parse_retention,
+    parse_volume_session,
 };
 use crate::store::Store;
 
@@ -19,8 +20,17 @@ pub(crate) struct Ends {
 impl Ends {
     pub(crate) fn list(store: &dyn Store, domain: DomainId) -> Result<Self> {
         let outcomes = list_members(store, domain, &names::outcomes(domain))?;
-        let tombs = list_members(store, domain, &names::tombs(domain))?;
-        Ok(Self { outcomes, tombs })
+        let said = list_parsed(store, &names::retention(domain), |name| {
+            let (volume, session, says) = parse_retention("", name)?;
+            Some((BackupLocation { domain, volume, session }, says))
+        })?;
+        let mut ends = Self { outcomes, ..Self::default() };
+        for (member, says) in said {
+            match says {
+                Retention::Tomb => ends.tombs.insert(member),
+            };
+        }
+        Ok(ends)
     }
 
     /// Those of the marked sessions that have not ended.

@@ -107,7 +107,7 @@ fn outcomes_are_listed_before_tombs() {
     back_up(&repository, "vg0/a", &text(1, BLOCK)).unwrap();
     store.take();
     repository.backups(&Default::default()).unwrap();
-    assert_eq!(store.take(), ["list ", "list outcome", "list tomb", "get outcome"]);
+    assert_eq!(store.take(), ["list ", "list outcome", "list retention", "get outcome"]);
 }
 
 #[test]
