@@ -61,6 +61,7 @@ mod config;
 mod container;
 mod crypto;
 mod error;
+mod hold;
 mod id;
 mod image;
 mod index;
@@ -80,6 +81,7 @@ pub use collect::{Collected, CollectionEnd, MaintainOptions, MaintainProgress, M
 pub use config::{Descriptor, FORMAT_VERSION};
 pub use crypto::{Encryption, Passphrase, PassphraseCost};
 pub use error::{Error, Result};
+pub use hold::Hold;
 pub use id::{BlobKind, Id};
 pub use image::{
     BLOCK_BYTES_DEFAULT, BasedImage, ChangedBlock, ImageBuilder, ImageDiff, ImageRoot, ImageWalk,

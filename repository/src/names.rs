@@ -193,6 +193,11 @@ impl BackupLocation {
         self.retention(Retention::Tomb)
     }
 
+    /// Why it is not to be deleted.
+    pub(crate) fn hold(&self) -> String {
+        self.retention(Retention::Hold)
+    }
+
     fn retention(&self, says: Retention) -> String {
         let (volume, session, says) = (self.volume, self.session, says.suffix());
         format!("{}{volume}/{session}.{says}", retention(self.domain))
@@ -214,17 +219,20 @@ impl BackupLocation {
 pub(crate) enum Retention {
     /// It is deleted.
     Tomb,
+    /// It is not to be deleted.
+    Hold,
 }
 
 impl Retention {
     fn suffix(self) -> &'static str {
         match self {
             Self::Tomb => "tomb",
+            Self::Hold => "hold",
         }
     }
 
     fn from_suffix(suffix: &str) -> Option<Self> {
-        [Self::Tomb].into_iter().find(|says| says.suffix() == suffix)
+        [Self::Tomb, Self::Hold].into_iter().find(|says| says.suffix() == suffix)
     }
 }
 
@@ -294,7 +302,7 @@ pub(crate) fn outcomes(domain: DomainId) -> String {
     format!("{DOMAINS}{domain}/outcome/")
 }
 
-/// What is said of backups beside them: that they are deleted.
+/// What is said of backups beside them: that they are deleted, or are not to be.
 pub(crate) fn retention(domain: DomainId) -> String {
     format!("{DOMAINS}{domain}/retention/")
 }
@@ -352,11 +360,13 @@ mod tests {
         let key_of_reader = location.reader(reader);
         let parsed = parse_reader(&readers(location.domain), &key_of_reader);
         assert_eq!(parsed, Some((location.volume, location.session, reader)));
-        let key_of_tomb = location.tomb();
         let retention = retention(location.domain);
-        let parsed = parse_retention(&retention, &key_of_tomb);
-        assert_eq!(parsed, Some((location.volume, location.session, Retention::Tomb)));
-        assert_eq!(parse_retention(&retention, &key_of_tomb.replace(".tomb", ".later")), None);
+        for (key, says) in [(location.tomb(), Retention::Tomb), (location.hold(), Retention::Hold)]
+        {
+            let parsed = parse_retention(&retention, &key);
+            assert_eq!(parsed, Some((location.volume, location.session, says)));
+        }
+        assert_eq!(parse_retention(&retention, &location.tomb().replace(".tomb", ".later")), None);
         let upper = key.to_uppercase();
         assert_eq!(parse_volume_session(&prefix, &upper), None);
         assert_eq!(parse_volume_session(&prefix, &format!("{key}0")), None);

@@ -20,6 +20,8 @@ pub(crate) enum SealedKind {
     Mark,
     /// What collection has condemned, and its index.
     Generation,
+    /// Why a backup is not to be deleted.
+    Hold,
 }
 
 impl SealedKind {
@@ -29,11 +31,12 @@ impl SealedKind {
             Self::Fence => 2,
             Self::Mark => 3,
             Self::Generation => 4,
+            Self::Hold => 5,
         }
     }
 
     fn from_number(number: u32) -> Option<Self> {
-        [Self::Manifest, Self::Fence, Self::Mark, Self::Generation]
+        [Self::Manifest, Self::Fence, Self::Mark, Self::Generation, Self::Hold]
             .into_iter()
             .find(|kind| kind.number() == number)
     }

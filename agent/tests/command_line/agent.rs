@@ -1,5 +1,7 @@
 //! An agent that was started by hand, on image files.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -57,6 +59,24 @@ impl Agent {
 
     pub(crate) fn ask(&self, words: &[&str]) -> Ran {
         self.fixture.run(&[words, &["--json"]].concat())
+    }
+
+    /// Asks the API itself. Returns the status and the document.
+    pub(crate) fn call(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let socket = self.fixture.path("runtime").join("api.sock");
+        let mut stream = UnixStream::connect(socket).unwrap();
+        let body = body.to_string();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + &body).as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, document) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(document).unwrap())
     }
 
     /// A job that goes on until somebody ends it: there is a terabyte to read. Returns its id.

@@ -6,6 +6,7 @@ mod agent;
 mod buckets;
 mod damage;
 mod fixture;
+mod holds;
 mod maintaining;
 mod memory;
 mod pruning;

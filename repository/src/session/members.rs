@@ -15,6 +15,8 @@ use crate::store::Store;
 pub(crate) struct Ends {
     pub(crate) outcomes: BTreeSet<BackupLocation>,
     pub(crate) tombs: BTreeSet<BackupLocation>,
+    /// Those that are held. Nothing ends by it; they are listed with the tombs.
+    pub(crate) holds: BTreeSet<BackupLocation>,
 }
 
 impl Ends {
@@ -28,6 +30,7 @@ impl Ends {
         for (member, says) in said {
             match says {
                 Retention::Tomb => ends.tombs.insert(member),
+                Retention::Hold => ends.holds.insert(member),
             };
         }
         Ok(ends)

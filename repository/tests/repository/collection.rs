@@ -126,8 +126,7 @@ fn a_damaged_backup_stops_collection_until_it_is_deleted() {
     assert!(error.to_string().contains(&damaged.id), "{error}");
     assert_eq!(keys(&memory, "pack"), packs, "nothing was deleted");
     let found = repository.find(&damaged.id).unwrap();
-    let thinmover_repository::Found::Damaged(found) = found else { panic!("{found:?}") };
-    repository.delete_damaged(&found).unwrap();
+    repository.delete_damaged(&found.manifest.unwrap_err()).unwrap();
     assert_eq!(collect(&repository).deleted_containers, 4);
 }
 
