@@ -97,9 +97,19 @@ pub(super) fn delete(shared: &Shared, request: &Request, id: &str) -> Result<Ans
     request.caller.require(Right::Admin, "deleting a backup")?;
     let repository = shared.repositories.open(shared, request.query("repository"))?;
     let backup = by_whole_id(&repository, id, "deleting")?;
-    delete_backup(&repository, &backup, &shared.engine.get().settings().state_dir)?;
-    tell(Event::BackupDeleted, request, &repository, &backup, "was deleted");
+    delete_found(shared, request, &repository, &backup)?;
     ok(&json!({ "id": id }))
+}
+
+pub(super) fn delete_found(
+    shared: &Shared,
+    request: &Request,
+    repository: &Repository,
+    backup: &Found,
+) -> Result<()> {
+    delete_backup(repository, backup, &shared.engine.get().settings().state_dir)?;
+    tell(Event::BackupDeleted, request, repository, backup, "was deleted");
+    Ok(())
 }
 
 /// The backup with this id, which is not the beginning of one.

@@ -6,6 +6,7 @@
 
 mod backups;
 mod caller;
+mod deletion;
 mod holds;
 mod inventory;
 mod jobs;

@@ -93,7 +93,7 @@ impl Agent {
         self.ask(&["job", "show", id]).json()
     }
 
-    fn wait_for_phase(&self, job: &str, phase: &str) {
+    pub(crate) fn wait_for_phase(&self, job: &str, phase: &str) {
         wait_until(phase, || self.job(job)["phase"] == phase);
     }
 }

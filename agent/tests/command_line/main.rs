@@ -5,6 +5,7 @@
 mod agent;
 mod buckets;
 mod damage;
+mod deletion_policy;
 mod fixture;
 mod holds;
 mod maintaining;

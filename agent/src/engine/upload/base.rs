@@ -5,7 +5,6 @@
 
 use thinmover_lvm::{Lineage, LvmUuid, Volume};
 use thinmover_repository::{Error as RepositoryError, Image, Manifest, ReadLimits, Repository};
-use uuid::Uuid;
 
 use super::Upload;
 use super::tier::{Parent, Reason};
@@ -41,7 +40,7 @@ pub(in crate::engine) fn last(
     warnings: &mut Vec<String>,
 ) -> Result<Last> {
     let note = LastBackup::read(&engine.settings.state_dir, identity)
-        .filter(|last| last.repository == id_of(repository));
+        .filter(|last| last.repository == repository.descriptor().id_text());
     let Some(last) = note else { return Ok(Last::default()) };
     match repository.backup(&last.backup) {
         Ok(manifest) => {
@@ -61,10 +60,6 @@ pub(in crate::engine) fn last(
         }
         Err(error) => Err(error.into()),
     }
-}
-
-fn id_of(repository: &Repository) -> String {
-    Uuid::from_bytes(repository.descriptor().id).simple().to_string()
 }
 
 impl Last {
@@ -150,7 +145,7 @@ impl Upload<'_> {
         warnings: &mut Vec<String>,
     ) -> bool {
         let nonce = note.as_ref().map(|note| note.nonce.clone());
-        let last = LastBackup::new(id_of(self.repository), backup.to_owned(), note);
+        let last = LastBackup::new(self.repository.descriptor().id_text(), backup.to_owned(), note);
         if let Err(error) = last.write(&self.engine.settings.state_dir, identity) {
             warnings.push(format!("the backup is made, but this host cannot note it: {error}"));
             return false;
