@@ -21,6 +21,8 @@ pub(crate) enum Code {
     Busy,
     /// A guard refused, or a limit was crossed: the workload goes first.
     Guard,
+    /// The backup is held.
+    Held,
     /// Something of that name is there already.
     Exists,
     /// It would overwrite data and neither a terminal nor `--yes` agreed.
@@ -65,6 +67,7 @@ impl Code {
             Self::Ambiguous
             | Self::Busy
             | Self::Guard
+            | Self::Held
             | Self::Exists
             | Self::ConfirmationNeeded
             | Self::TargetTooSmall
@@ -94,6 +97,7 @@ impl Code {
             Self::Ambiguous => "ambiguous",
             Self::Busy => "busy",
             Self::Guard => "guard",
+            Self::Held => "held",
             Self::Exists => "exists",
             Self::ConfirmationNeeded => "confirmation-needed",
             Self::TargetTooSmall => "target-too-small",

@@ -84,6 +84,9 @@ impl Policy {
         now: Timestamp,
     ) -> Vec<String> {
         let mut reasons = Vec::new();
+        if let Some(hold) = &backup.hold {
+            reasons.push(format!("held: {}", hold.reason));
+        }
         match backup.ttl.as_deref().map(|ttl| (ttl, end_of_life(backup.created_at, ttl))) {
             Some((_, Some(end))) if end <= now => {}
             Some((ttl, _)) => reasons.push(format!("ttl {ttl}")),

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::views::Hold;
 
 const NOW: &str = "2026-03-05T12:00:00Z";
 
@@ -25,6 +26,7 @@ fn backup(source: &str, created_at: &str, ttl: Option<&str>) -> Backup {
         labels: BTreeMap::new(),
         ttl: ttl.map(str::to_owned),
         previous: None,
+        hold: None,
     }
 }
 
@@ -109,6 +111,21 @@ fn a_time_to_live_keeps_until_it_is_over_and_no_longer() {
     let hour = Policy { within: Some("1h".parse().unwrap()), ..Policy::default() };
     assert_eq!(reasons(&hour, Some("25h")), "ttl 25h");
     assert_eq!(reasons(&hour, None), "");
+}
+
+#[test]
+fn a_held_backup_is_kept_whatever_its_ttl_and_the_rules() {
+    for (policy, newest) in
+        [(Policy::default(), "no ttl"), (Policy { last: 1, ..Policy::default() }, "last")]
+    {
+        let over = |time| backup("vg0/data", time, Some("1h"));
+        let hold = Hold { reason: "audit".to_owned(), held_at: None, client: String::new() };
+        let held = Backup { hold: Some(hold), ..over("2026-03-02T00:00:00Z") };
+        let backups = vec![over("2026-03-01T00:00:00Z"), held, backup("vg0/data", NOW, None)];
+        let verdicts = judged(&policy, backups);
+        let reasons: Vec<_> = verdicts.iter().map(|verdict| verdict.reasons.join(", ")).collect();
+        assert_eq!(reasons, [newest, "held: audit", ""]);
+    }
 }
 
 #[test]

@@ -51,6 +51,11 @@ struct Magic {
 }
 
 impl Descriptor {
+    /// The repository's id as text: 32 hex digits.
+    pub fn id_text(&self) -> String {
+        hex::encode(self.id)
+    }
+
     pub(crate) fn new(id: [u8; 16], encryption: Encryption) -> Self {
         let created_at = Timestamp::now();
         let (hash, compression) = ("blake3", "zstd");

@@ -134,6 +134,22 @@ pub enum Error {
         matches: usize,
     },
 
+    /// The backup is held, and not to be deleted, or not for the reason that was given.
+    #[error("backup {id} is held: {reason}")]
+    BackupHeld {
+        /// The backup's id.
+        id: String,
+        /// Why it is held.
+        reason: String,
+    },
+
+    /// There is no hold to lift.
+    #[error("backup {id} is not held")]
+    NotHeld {
+        /// The backup's id.
+        id: String,
+    },
+
     /// The session was ended by another before it committed.
     #[error("upload session {session} was ended by maintenance of the repository: begin again")]
     Fenced {

@@ -61,6 +61,7 @@ mod config;
 mod container;
 mod crypto;
 mod error;
+mod hold;
 mod id;
 mod image;
 mod index;
@@ -83,6 +84,7 @@ pub use collect::{
 pub use config::{Descriptor, FORMAT_VERSION};
 pub use crypto::{Encryption, Passphrase, PassphraseCost};
 pub use error::{Error, Result};
+pub use hold::Hold;
 pub use id::{BlobKind, Id};
 pub use image::{
     BLOCK_BYTES_DEFAULT, BasedImage, ChangedBlock, ImageBuilder, ImageDiff, ImageRoot, ImageWalk,

@@ -1,13 +1,14 @@
 //! Which backups there are: outcomes without a tomb (FORMAT.md, section 12).
 
-use std::collections::HashSet;
-use std::ops::ControlFlow;
+use std::collections::BTreeMap;
 
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
+use crate::hold::Hold;
 use crate::keep;
 use crate::manifest::{self, Manifest, OUTCOME_BYTES_MAX, Outcome};
-use crate::names::{self, BackupLocation, Domain, DomainId, SessionId, VolumeId};
+use crate::names::{self, BackupLocation, Domain, DomainId, VolumeId, VolumeKey};
+use crate::session::Ends;
 use crate::store::Store;
 
 /// Which backups to list; everything that is set must agree.
@@ -15,6 +16,8 @@ use crate::store::Store;
 pub struct Filter {
     /// Only this domain; others are not even read.
     pub domain: Option<Domain>,
+    /// Only this volume of each domain; others are not even listed.
+    pub volume: Option<VolumeKey>,
     /// The source's host id or host name.
     pub host: Option<String>,
     /// The source's name or UUID.
@@ -39,6 +42,8 @@ pub struct Backups {
     pub live: Vec<Manifest>,
     /// Backups whose manifest cannot be read.
     pub damaged: Vec<DamagedBackup>,
+    /// Why some of these, by their id, are not to be deleted.
+    pub holds: BTreeMap<String, Hold>,
 }
 
 /// A backup that is there and cannot be used.
@@ -64,21 +69,27 @@ impl DamagedBackup {
 
 /// A backup that was looked up.
 #[derive(Debug)]
-pub enum Found {
-    /// It can be used.
-    Whole(Box<Manifest>),
-    /// Its manifest cannot be read.
-    Damaged(DamagedBackup),
+pub struct Found {
+    /// Where it stands.
+    pub location: BackupLocation,
+    /// What it is, if its manifest can be read.
+    pub manifest: std::result::Result<Box<Manifest>, DamagedBackup>,
+    /// Why it is not to be deleted.
+    pub hold: Option<Hold>,
 }
 
 impl Found {
     /// Its id.
     pub fn id(&self) -> String {
-        match self {
-            Self::Whole(manifest) => manifest.id.clone(),
-            Self::Damaged(damaged) => damaged.id(),
-        }
+        self.location.session.to_string()
     }
+}
+
+/// A backup that is live.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Live {
+    pub(crate) location: BackupLocation,
+    pub(crate) is_held: bool,
 }
 
 /// All domains of the store.
@@ -87,25 +98,19 @@ pub(crate) fn domains(store: &dyn Store) -> Result<Vec<DomainId>> {
     Ok(folders.iter().filter_map(|name| name.parse().ok()).collect())
 }
 
-/// Places of outcomes that have no tomb. Outcomes are listed first: collection removes an outcome
-/// before its tomb, so what is dead never looks alive and readable.
-pub(crate) fn live_locations(store: &dyn Store, domain: DomainId) -> Result<Vec<BackupLocation>> {
-    let outcomes = list(store, &names::outcomes(domain))?;
-    let tombs: HashSet<_> = list(store, &names::tombs(domain))?.into_iter().collect();
-    Ok(outcomes
-        .into_iter()
-        .filter(|name| !tombs.contains(name))
-        .map(|(volume, session)| BackupLocation { domain, volume, session })
-        .collect())
-}
-
-fn list(store: &dyn Store, prefix: &str) -> Result<Vec<(VolumeId, SessionId)>> {
-    let mut found = Vec::new();
-    store.list(prefix, &mut |entry| {
-        found.extend(names::parse_volume_session(prefix, &entry.key));
-        ControlFlow::Continue(())
-    })?;
-    Ok(found)
+/// Outcomes that have no tomb. Outcomes are listed first: collection removes an outcome before its
+/// tomb, so what is dead never looks alive and readable.
+pub(crate) fn live(
+    store: &dyn Store,
+    domain: DomainId,
+    volume: Option<VolumeId>,
+) -> Result<Vec<Live>> {
+    let Ends { outcomes, tombs, holds } = match volume {
+        Some(volume) => Ends::list_of(store, domain, volume)?,
+        None => Ends::list(store, domain)?,
+    };
+    let live = outcomes.difference(&tombs).copied();
+    Ok(live.map(|location| Live { location, is_held: holds.contains(&location) }).collect())
 }
 
 /// Whether a backup was live when this was called. The tomb is looked for first: collection removes
@@ -114,7 +119,7 @@ pub(crate) fn is_live(store: &dyn Store, location: BackupLocation) -> Result<boo
     Ok(!exists(store, &location.tomb())? && exists(store, &location.outcome())?)
 }
 
-fn exists(store: &dyn Store, key: &str) -> Result<bool> {
+pub(crate) fn exists(store: &dyn Store, key: &str) -> Result<bool> {
     match store.size(key) {
         Ok(_) => Ok(true),
         Err(error) if error.is_not_found() => Ok(false),
@@ -123,7 +128,7 @@ fn exists(store: &dyn Store, key: &str) -> Result<bool> {
 }
 
 /// A backup, if it was live when this was called.
-pub(crate) fn live(
+pub(crate) fn read_live(
     store: &dyn Store,
     keys: &DomainKeys,
     location: BackupLocation,

@@ -188,8 +188,19 @@ impl BackupLocation {
         format!("{}{}/{}", outcomes(self.domain), self.volume, self.session)
     }
 
+    /// The mark that the backup is deleted.
     pub(crate) fn tomb(&self) -> String {
-        format!("{}{}/{}", tombs(self.domain), self.volume, self.session)
+        self.retention(Retention::Tomb)
+    }
+
+    /// Why it is not to be deleted.
+    pub(crate) fn hold(&self) -> String {
+        self.retention(Retention::Hold)
+    }
+
+    fn retention(&self, says: Retention) -> String {
+        let (volume, session, says) = (self.volume, self.session, says.suffix());
+        format!("{}{volume}/{session}.{says}", retention(self.domain))
     }
 
     /// The mark of the upload that makes it.
@@ -200,6 +211,28 @@ impl BackupLocation {
     /// The mark of somebody who reads it.
     pub(crate) fn reader(&self, reader: ReaderId) -> String {
         format!("{}{}/{}.{reader}", readers(self.domain), self.volume, self.session)
+    }
+}
+
+/// What a key below `retention/` says of its backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retention {
+    /// It is deleted.
+    Tomb,
+    /// It is not to be deleted.
+    Hold,
+}
+
+impl Retention {
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Tomb => "tomb",
+            Self::Hold => "hold",
+        }
+    }
+
+    fn from_suffix(suffix: &str) -> Option<Self> {
+        [Self::Tomb, Self::Hold].into_iter().find(|says| says.suffix() == suffix)
     }
 }
 
@@ -269,8 +302,9 @@ pub(crate) fn outcomes(domain: DomainId) -> String {
     format!("{DOMAINS}{domain}/outcome/")
 }
 
-pub(crate) fn tombs(domain: DomainId) -> String {
-    format!("{DOMAINS}{domain}/tomb/")
+/// What is said of backups beside them: that they are deleted, or are not to be.
+pub(crate) fn retention(domain: DomainId) -> String {
+    format!("{DOMAINS}{domain}/retention/")
 }
 
 pub(crate) fn generations(domain: DomainId) -> String {
@@ -281,6 +315,13 @@ pub(crate) fn generations(domain: DomainId) -> String {
 pub(crate) fn parse_volume_session(prefix: &str, key: &str) -> Option<(VolumeId, SessionId)> {
     let (volume, session) = key.strip_prefix(prefix)?.split_once('/')?;
     Some((volume.parse().ok()?, session.parse().ok()?))
+}
+
+/// Takes `<volume>/<backup>` and what is said of it off a key below `prefix`.
+pub(crate) fn parse_retention(prefix: &str, key: &str) -> Option<(VolumeId, SessionId, Retention)> {
+    let (backup, says) = key.rsplit_once('.')?;
+    let (volume, session) = parse_volume_session(prefix, backup)?;
+    Some((volume, session, Retention::from_suffix(says)?))
 }
 
 /// Takes `<volume>/<backup>.<reader>` off a key below `prefix`.
@@ -319,6 +360,13 @@ mod tests {
         let key_of_reader = location.reader(reader);
         let parsed = parse_reader(&readers(location.domain), &key_of_reader);
         assert_eq!(parsed, Some((location.volume, location.session, reader)));
+        let retention = retention(location.domain);
+        for (key, says) in [(location.tomb(), Retention::Tomb), (location.hold(), Retention::Hold)]
+        {
+            let parsed = parse_retention(&retention, &key);
+            assert_eq!(parsed, Some((location.volume, location.session, says)));
+        }
+        assert_eq!(parse_retention(&retention, &location.tomb().replace(".tomb", ".later")), None);
         let upper = key.to_uppercase();
         assert_eq!(parse_volume_session(&prefix, &upper), None);
         assert_eq!(parse_volume_session(&prefix, &format!("{key}0")), None);

@@ -1,6 +1,6 @@
 //! A repository: made, opened, and what can be done with it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use crate::crypto::{
     random_secret, seal_slot,
 };
 use crate::error::{Error, Result};
-use crate::listing::{self, Backups, DamagedBackup, Filter, Found};
+use crate::hold::{self, Hold};
+use crate::listing::{self, Backups, DamagedBackup, Filter, Found, Live};
 use crate::manifest::Manifest;
 use crate::names::{self, BackupLocation, CONFIG, Domain, DomainId, SLOTS, VolumeKey};
 use crate::restore::{Image, ReadLimits};
@@ -178,7 +179,7 @@ impl Repository {
         })?;
         let mut backups = 0;
         for domain in listing::domains(&*self.store)? {
-            backups += listing::live_locations(&*self.store, domain)?.len() as u64;
+            backups += listing::live(&*self.store, domain, None)?.len() as u64;
         }
         Ok(RepositoryStatus {
             url: self.url(),
@@ -211,15 +212,18 @@ impl Repository {
         let mut backups = Backups::default();
         for domain in domains {
             let keys = self.domain_keys(domain);
-            for location in listing::live_locations(&*self.store, domain)? {
+            let volume = filter.volume.as_ref().map(|volume| keys.volume_id(&volume.0));
+            for Live { location, is_held } in listing::live(&*self.store, domain, volume)? {
                 match listing::read_listed(&*self.store, &keys, location) {
-                    Ok(manifest) => {
-                        backups.live.extend(manifest.filter(|manifest| filter.matches(manifest)));
-                    }
+                    Ok(Some(manifest)) if filter.matches(&manifest) => backups.live.push(manifest),
+                    Ok(_) => continue,
                     Err(error) if error.is_of_one_backup() => {
                         backups.damaged.push(DamagedBackup { location, error });
                     }
                     Err(error) => return Err(error),
+                }
+                if is_held && let Some(hold) = hold::read_listed(&*self.store, &keys, location)? {
+                    backups.holds.insert(location.session.to_string(), hold);
                 }
             }
         }
@@ -233,10 +237,10 @@ impl Repository {
     /// `BackupNotFound`, `AmbiguousBackup`, `Damaged` or `NewerFormat` if its manifest cannot be
     /// read, and what the store reports.
     pub fn backup(&self, id: &str) -> Result<Manifest> {
-        match self.find(id)? {
-            Found::Whole(manifest) => Ok(*manifest),
-            Found::Damaged(damaged) => Err(damaged.error),
-        }
+        let location = self.locate(id)?.location;
+        let keys = self.domain_keys(location.domain);
+        let manifest = listing::read_listed(&*self.store, &keys, location)?;
+        manifest.ok_or_else(|| Error::BackupNotFound { id: id.to_owned() })
     }
 
     /// The backup of one volume with this whole id, if it is live: without any listing.
@@ -252,7 +256,7 @@ impl Repository {
         let keys = self.domain_keys(self.keys.domain_id(&domain.0));
         let Ok(session) = id.parse() else { return Ok(None) };
         let (domain, volume) = (keys.id(), keys.volume_id(&volume.0));
-        listing::live(&*self.store, &keys, BackupLocation { domain, volume, session })
+        listing::read_live(&*self.store, &keys, BackupLocation { domain, volume, session })
     }
 
     /// As [`backup`](Self::backup), also where its manifest cannot be read.
@@ -260,39 +264,61 @@ impl Repository {
     /// # Errors
     /// `BackupNotFound`, `AmbiguousBackup`, and what the store reports.
     pub fn find(&self, id: &str) -> Result<Found> {
-        let not_found = || Error::BackupNotFound { id: id.to_owned() };
-        if id.is_empty() {
-            return Err(not_found());
-        }
-        let mut matches: HashMap<BackupLocation, DomainId> = HashMap::new();
-        for domain in listing::domains(&*self.store)? {
-            let locations = listing::live_locations(&*self.store, domain)?;
-            let named = locations.into_iter().filter(|l| l.session.to_string().starts_with(id));
-            matches.extend(named.map(|location| (location, domain)));
-        }
-        match matches.into_iter().collect::<Vec<_>>().as_slice() {
-            [] => Err(not_found()),
-            [(location, domain)] => {
-                match listing::read_listed(&*self.store, &self.domain_keys(*domain), *location) {
-                    Ok(manifest) => {
-                        manifest.map(|it| Found::Whole(Box::new(it))).ok_or_else(not_found)
-                    }
-                    Err(error) if error.is_of_one_backup() => {
-                        Ok(Found::Damaged(DamagedBackup { location: *location, error }))
-                    }
-                    Err(error) => Err(error),
-                }
-            }
-            several => {
-                Err(Error::AmbiguousBackup { prefix: id.to_owned(), matches: several.len() })
+        let Live { location, is_held } = self.locate(id)?;
+        let keys = self.domain_keys(location.domain);
+        let manifest = match listing::read_listed(&*self.store, &keys, location) {
+            Ok(Some(manifest)) => Ok(Box::new(manifest)),
+            Ok(None) => return Err(Error::BackupNotFound { id: id.to_owned() }),
+            Err(error) if error.is_of_one_backup() => Err(DamagedBackup { location, error }),
+            Err(error) => return Err(error),
+        };
+        let hold = match is_held {
+            true => hold::read_listed(&*self.store, &keys, location)?,
+            false => None,
+        };
+        Ok(Found { location, manifest, hold })
+    }
+
+    /// The live backup whose id is, or begins with, `id`.
+    fn locate(&self, id: &str) -> Result<Live> {
+        let mut matches: BTreeMap<BackupLocation, Live> = BTreeMap::new();
+        if !id.is_empty() {
+            for domain in listing::domains(&*self.store)? {
+                let live = listing::live(&*self.store, domain, None)?.into_iter();
+                let named = live.filter(|it| it.location.session.to_string().starts_with(id));
+                matches.extend(named.map(|it| (it.location, it)));
             }
         }
+        match (matches.len(), matches.pop_first()) {
+            (1, Some((_, live))) => Ok(live),
+            (0, _) => Err(Error::BackupNotFound { id: id.to_owned() }),
+            (matches, _) => Err(Error::AmbiguousBackup { prefix: id.to_owned(), matches }),
+        }
+    }
+
+    /// Keeps a backup from being deleted, for a reason of one line, until the hold is lifted. To hold it
+    /// again for the same reason changes nothing. Returns the hold that stands.
+    ///
+    /// # Errors
+    /// `BackupHeld` if it is held for another reason, `BackupNotFound` if it has been deleted,
+    /// `InvalidInput` for an empty reason, one of several lines or of more than about 16 KiB, and what
+    /// the store reports.
+    pub fn hold(&self, backup: BackupLocation, reason: &str) -> Result<Hold> {
+        hold::put(&*self.store, &self.domain_keys(backup.domain), backup, &self.client, reason)
+    }
+
+    /// Lifts the hold on a backup, also one that cannot be read.
+    ///
+    /// # Errors
+    /// `NotHeld`, and what the store reports.
+    pub fn unhold(&self, backup: BackupLocation) -> Result<()> {
+        hold::lift(&*self.store, backup)
     }
 
     /// Takes a backup off the list. Its space is given back by collection.
     ///
     /// # Errors
-    /// What the store reports.
+    /// `BackupHeld`, and what the store reports.
     pub fn delete(&self, backup: &Manifest) -> Result<()> {
         self.delete_at(backup.location())
     }
@@ -300,7 +326,7 @@ impl Repository {
     /// As [`delete`](Self::delete), for a backup whose manifest cannot be read.
     ///
     /// # Errors
-    /// What the store reports.
+    /// `BackupHeld`, and what the store reports.
     pub fn delete_damaged(&self, backup: &DamagedBackup) -> Result<()> {
         self.delete_at(backup.location)
     }
@@ -396,6 +422,7 @@ impl Repository {
     }
 
     fn delete_at(&self, location: BackupLocation) -> Result<()> {
+        hold::refuse_held(&*self.store, &self.domain_keys(location.domain), location)?;
         upload::create(&*self.store, "tomb", &location.tomb(), &[])?;
         Ok(())
     }

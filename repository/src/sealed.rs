@@ -20,6 +20,8 @@ pub(crate) enum SealedKind {
     Mark,
     /// What collection has condemned, and its index.
     Generation,
+    /// Why a backup is not to be deleted.
+    Hold,
     /// A blob in a host's cache; in no store.
     Kept,
 }
@@ -31,12 +33,13 @@ impl SealedKind {
             Self::Fence => 2,
             Self::Mark => 3,
             Self::Generation => 4,
+            Self::Hold => 5,
             Self::Kept => 255,
         }
     }
 
     fn from_number(number: u32) -> Option<Self> {
-        [Self::Manifest, Self::Fence, Self::Mark, Self::Generation, Self::Kept]
+        [Self::Manifest, Self::Fence, Self::Mark, Self::Generation, Self::Hold, Self::Kept]
             .into_iter()
             .find(|kind| kind.number() == number)
     }

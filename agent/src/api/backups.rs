@@ -33,7 +33,7 @@ impl Repositories {
         lock(&self.0).clear();
     }
 
-    fn open(&self, shared: &Shared, name: Option<&str>) -> Result<Arc<Repository>> {
+    pub(super) fn open(&self, shared: &Shared, name: Option<&str>) -> Result<Arc<Repository>> {
         if let Some(url) = name.filter(|name| repositories::is_url(name)) {
             return Err(Failure::new(
                 Code::Usage,
@@ -89,37 +89,59 @@ fn page(mut all: Backups, after: Option<&str>, limit: usize) -> Result<Backups> 
 pub(super) fn get(shared: &Shared, request: &Request, id: &str) -> Result<Answer> {
     request.caller.require(Right::Read, "looking at a backup")?;
     let repository = shared.repositories.open(shared, request.query("repository"))?;
-    ok(&Backup::new(&repository.backup(id)?))
+    ok(&Backup::of(repository.find(id)?)?)
 }
 
 /// By its whole id only: what is deleted is not guessed.
 pub(super) fn delete(shared: &Shared, request: &Request, id: &str) -> Result<Answer> {
     request.caller.require(Right::Admin, "deleting a backup")?;
     let repository = shared.repositories.open(shared, request.query("repository"))?;
+    let backup = by_whole_id(&repository, id, "deleting")?;
+    delete_found(shared, request, &repository, &backup)?;
+    ok(&json!({ "id": id }))
+}
+
+pub(super) fn delete_found(
+    shared: &Shared,
+    request: &Request,
+    repository: &Repository,
+    backup: &Found,
+) -> Result<()> {
+    delete_backup(repository, backup, &shared.engine.get().settings().state_dir)?;
+    tell(Event::BackupDeleted, request, repository, backup, "was deleted");
+    Ok(())
+}
+
+/// The backup with this id, which is not the beginning of one.
+pub(super) fn by_whole_id(repository: &Repository, id: &str, doing: &str) -> Result<Found> {
     let backup = repository.find(id)?;
-    if backup.id() != id {
-        return Err(Failure::new(
-            Code::Usage,
-            format!("{id} is the beginning of backup {}; deleting needs the whole id", backup.id()),
-        ));
+    if backup.id() == id {
+        return Ok(backup);
     }
-    delete_backup(&repository, &backup, &shared.engine.get().settings().state_dir)?;
-    let url = repository.url();
-    let volume = match &backup {
-        Found::Whole(manifest) => Some(manifest.source.name.as_str()),
-        Found::Damaged(_) => None,
-    };
+    let whole = backup.id();
+    let message = format!("{id} is the beginning of backup {whole}; {doing} needs the whole id");
+    Err(Failure::new(Code::Usage, message))
+}
+
+/// Tells the journal what a caller has done with a backup.
+pub(super) fn tell(
+    event: Event,
+    request: &Request,
+    repository: &Repository,
+    backup: &Found,
+    happened: &str,
+) {
+    let (id, url) = (backup.id(), repository.url());
+    let volume = backup.manifest.as_ref().ok().map(|manifest| manifest.source.name.as_str());
     let fields = Fields {
-        backup: Some(id),
+        backup: Some(&id),
         repository: Some(&url),
         volume,
         uid: Some(request.caller.uid()),
         ..Fields::default()
     };
     let of = volume.map_or_else(|| ", which cannot be read,".into(), |name| format!(" of {name}"));
-    let message = format!("backup {id}{of} was deleted by {}", request.caller);
-    journal::write(Event::BackupDeleted, &fields, message);
-    ok(&json!({ "id": id }))
+    journal::write(event, &fields, format!("backup {id}{of} {happened} by {}", request.caller));
 }
 
 pub(super) fn repository(shared: &Shared, request: &Request, name: &str) -> Result<Answer> {

@@ -4,12 +4,13 @@ use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::deletion::{delete_backup_of, right, right_with};
 use super::request::Request;
 use super::{Shared, document, ok};
 use crate::access::Right;
 use crate::failure::{Code, Failure, Result};
 use crate::http::Answer;
-use crate::jobs::spec::Plan;
+use crate::jobs::spec::{DeletionPolicy, Plan};
 use crate::jobs::{Change, Job as JobResource, Kind, NewJob, Submitted};
 use crate::passphrase;
 use crate::repositories;
@@ -52,6 +53,8 @@ pub(super) fn put(shared: &Shared, request: &Request, kind: Kind, id: &str) -> R
     let mut body = request.object()?;
     let spec = Request::spec(&mut body)?;
     let mut plan = Plan::new(kind, &spec)?;
+    let policy = DeletionPolicy::of(kind, &spec);
+    request.caller.require(right_with(kind, policy), "deletionPolicy Delete")?;
     let passphrase = credentials(request, &mut body)?;
     let engine = shared.engine.get();
     plan.operation_timeout = plan.operation_timeout.or(engine.settings().jobs.operation_timeout);
@@ -62,6 +65,15 @@ pub(super) fn put(shared: &Shared, request: &Request, kind: Kind, id: &str) -> R
             let message = format!("no passphrase was given for {}", location.url);
             return Err(Failure::new(Code::Usage, message).hint("give one with --password-file"));
         }
+    }
+    if policy == DeletionPolicy::Delete && passphrase.is_some() {
+        let message = format!(
+            "deletionPolicy: Delete is not possible in {}, whose passphrase came with the request and \
+             is not kept",
+            location.url
+        );
+        return Err(Failure::new(Code::Usage, message)
+            .hint("configure it with its password_file under [repositories.NAME], or say Retain"));
     }
     let cancel = spec.get("cancel").and_then(Value::as_bool).unwrap_or(false);
     let new = NewJob {
@@ -114,10 +126,16 @@ pub(super) fn patch(shared: &Shared, request: &Request, kind: Kind, id: &str) ->
     }
 }
 
-/// Takes a job that has ended off the record.
+/// Takes a job that has ended off the record, and before it the backup it made, where its spec says so.
 pub(super) fn delete(shared: &Shared, request: &Request, kind: Kind, id: &str) -> Result<Answer> {
     request.caller.require(right(kind), &format!("removing {} {id}", kind.as_str()))?;
     let change = find(shared, kind, id)?;
+    let policy = DeletionPolicy::of(kind, &change.job.spec);
+    let doing = format!("removing {} {id} with its backup", kind.as_str());
+    request.caller.require(right_with(kind, policy), &doing)?;
+    if policy == DeletionPolicy::Delete && change.job.status.phase.is_final() {
+        delete_backup_of(shared, request, &change.job)?;
+    }
     shared.table.delete(id)?;
     ok(&Resource::from(change))
 }
@@ -132,13 +150,6 @@ fn find(shared: &Shared, kind: Kind, id: &str) -> Result<Change> {
 fn no_such_job(id: &str) -> Failure {
     Failure::new(Code::NotFound, format!("there is no job {id}"))
         .hint("`thinmover job list` shows what there is")
-}
-
-fn right(kind: Kind) -> Right {
-    match kind {
-        Kind::Upload => Right::Backup,
-        Kind::Download => Right::Restore,
-    }
 }
 
 fn doing(kind: Kind) -> &'static str {

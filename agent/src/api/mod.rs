@@ -6,6 +6,8 @@
 
 mod backups;
 mod caller;
+mod deletion;
+mod holds;
 mod inventory;
 mod jobs;
 mod request;
@@ -127,6 +129,8 @@ fn route(shared: &Shared, request: &Request) -> Answer {
         (&Method::GET, ["v1", "backups"]) => backups::list(shared, request),
         (&Method::GET, ["v1", "backups", id]) => backups::get(shared, request, id),
         (&Method::DELETE, ["v1", "backups", id]) => backups::delete(shared, request, id),
+        (&Method::PUT, ["v1", "backups", id, "hold"]) => holds::put(shared, request, id),
+        (&Method::DELETE, ["v1", "backups", id, "hold"]) => holds::delete(shared, request, id),
         (&Method::GET, ["v1", "repositories", name]) => backups::repository(shared, request, name),
         (method, path) => {
             Err(Failure::new(Code::NotFound, format!("there is no {method} /{}", path.join("/")))

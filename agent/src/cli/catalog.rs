@@ -2,14 +2,14 @@
 //! `--standalone`, else by the agent in one that is configured.
 
 use hyper::Method;
-use serde_json::Value;
-use thinmover_repository::{Found, Repository};
+use serde_json::{Value, json};
+use thinmover_repository::Repository;
 
 use super::service::{encode, get};
 use crate::engine::delete_backup;
 use crate::failure::{Code, Result};
 use crate::http::Client;
-use crate::views::{Backup, Backups, DamagedBackup};
+use crate::views::{Backup, Backups, DamagedBackup, Hold};
 
 /// A repository's list of backups.
 pub(super) enum Catalog {
@@ -28,6 +28,23 @@ pub(super) enum Catalog {
 pub(super) enum Named {
     Whole(Box<Backup>),
     Damaged(DamagedBackup),
+}
+
+impl Named {
+    /// Its whole id.
+    pub(super) fn id(&self) -> &str {
+        match self {
+            Self::Whole(backup) => &backup.id,
+            Self::Damaged(damaged) => &damaged.id,
+        }
+    }
+
+    pub(super) fn hold(&self) -> Option<&Hold> {
+        match self {
+            Self::Whole(backup) => backup.hold.as_ref(),
+            Self::Damaged(damaged) => damaged.hold.as_ref(),
+        }
+    }
 }
 
 impl Catalog {
@@ -59,7 +76,7 @@ impl Catalog {
     /// By its id, or enough of its beginning.
     pub(super) fn backup(&self, id: &str) -> Result<Backup> {
         match self {
-            Self::Here { repository, .. } => Ok(Backup::new(&repository.backup(id)?)),
+            Self::Here { repository, .. } => Backup::of(repository.find(id)?),
             Self::Agent { agent, repository } => get(agent, &path(id, repository.as_deref())),
         }
     }
@@ -67,9 +84,11 @@ impl Catalog {
     /// As [`backup`](Self::backup), also where it cannot be read.
     pub(super) fn find(&self, id: &str) -> Result<Named> {
         if let Self::Here { repository, .. } = self {
-            return Ok(match repository.find(id)? {
-                Found::Whole(manifest) => Named::Whole(Box::new(Backup::new(&manifest))),
-                Found::Damaged(damaged) => Named::Damaged(DamagedBackup::new(&damaged)),
+            let found = repository.find(id)?;
+            let hold = found.hold.as_ref();
+            return Ok(match &found.manifest {
+                Ok(manifest) => Named::Whole(Box::new(Backup::new(manifest, hold))),
+                Err(damaged) => Named::Damaged(DamagedBackup::new(damaged, hold)),
             });
         }
         match self.backup(id) {
@@ -96,10 +115,40 @@ impl Catalog {
             }
         }
     }
+
+    /// Holds a backup, by its whole id.
+    pub(super) fn hold(&self, id: &str, reason: &str) -> Result<()> {
+        match self {
+            Self::Here { repository, .. } => {
+                repository.hold(repository.find(id)?.location, reason)?;
+                Ok(())
+            }
+            Self::Agent { agent, repository } => {
+                let (path, body) =
+                    (hold_path(id, repository.as_deref()), json!({"reason": reason}));
+                agent.call(Method::PUT, &path, Some(&body)).map(|_: Value| ())
+            }
+        }
+    }
+
+    /// Lifts the hold on a backup, by its whole id.
+    pub(super) fn unhold(&self, id: &str) -> Result<()> {
+        match self {
+            Self::Here { repository, .. } => Ok(repository.unhold(repository.find(id)?.location)?),
+            Self::Agent { agent, repository } => {
+                let path = hold_path(id, repository.as_deref());
+                agent.call(Method::DELETE, &path, None).map(|_: Value| ())
+            }
+        }
+    }
 }
 
 fn path(id: &str, repository: Option<&str>) -> String {
     format!("/v1/backups/{}{}", encode(id), query(&[("repository", repository)]))
+}
+
+fn hold_path(id: &str, repository: Option<&str>) -> String {
+    format!("/v1/backups/{}/hold{}", encode(id), query(&[("repository", repository)]))
 }
 
 fn query(pairs: &[(&str, Option<&str>)]) -> String {

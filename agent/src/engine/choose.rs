@@ -1,7 +1,7 @@
 //! Which backup is meant: pure functions over the repository's list.
 
 use jiff::Timestamp;
-use thinmover_repository::{Filter, Manifest};
+use thinmover_repository::{Domain, Filter, Manifest, VolumeKey};
 
 use super::upload::identity;
 use crate::failure::{Code, Failure, Result};
@@ -21,10 +21,15 @@ pub(crate) struct Latest {
 
 /// Which backups come into question for a target known by `target` (its UUID, else its path).
 pub(super) fn filter(latest: &Latest, target: &str, this: &Host) -> Filter {
+    let host = this.id.to_string();
+    let is_this = latest.host.as_ref().is_none_or(|named| *named == host);
+    let is_own = is_this && latest.source.is_none();
     Filter {
+        // Other hosts' are not even listed.
+        domain: is_this.then(|| Domain(host.clone())),
+        volume: is_own.then(|| VolumeKey(format!("{host}/{target}"))),
         source: Some(latest.source.clone().unwrap_or_else(|| target.to_owned())),
-        host: Some(latest.host.clone().unwrap_or_else(|| this.id.to_string())),
-        ..Filter::default()
+        host: Some(latest.host.clone().unwrap_or(host)),
     }
 }
 

@@ -14,9 +14,9 @@ pub(crate) fn delete_backup(
     backup: &Found,
     state_dir: &Path,
 ) -> Result<()> {
-    match backup {
-        Found::Whole(manifest) => repository.delete(manifest)?,
-        Found::Damaged(damaged) => repository.delete_damaged(damaged)?,
+    match &backup.manifest {
+        Ok(manifest) => repository.delete(manifest)?,
+        Err(damaged) => repository.delete_damaged(damaged)?,
     }
     LastBackup::forget(state_dir, &backup.id());
     Ok(())

@@ -98,6 +98,7 @@ impl From<RepositoryError> for Failure {
         let failure = Self::from_error(code, &error);
         let failure = match code {
             Code::NotFound => failure.hint("`thinmover backup list` shows what there is"),
+            Code::Held => failure.hint("`thinmover backup unhold` lifts the hold"),
             Code::NoSpace => {
                 failure.hint("nothing of this backup is listed; make room and try again")
             }
@@ -137,9 +138,10 @@ fn repository_code(error: &RepositoryError) -> Code {
             _ => Code::Failed,
         },
         RepositoryError::UnsupportedUrl { .. } | RepositoryError::InvalidInput(_) => Code::Usage,
-        RepositoryError::NotARepository { .. } | RepositoryError::BackupNotFound { .. } => {
-            Code::NotFound
-        }
+        RepositoryError::NotARepository { .. }
+        | RepositoryError::BackupNotFound { .. }
+        | RepositoryError::NotHeld { .. } => Code::NotFound,
+        RepositoryError::BackupHeld { .. } => Code::Held,
         RepositoryError::AlreadyInitialised { .. } => Code::Exists,
         RepositoryError::NewerFormat { .. } => Code::NewerFormat,
         RepositoryError::WrongPassphrase { .. } => Code::WrongPassphrase,

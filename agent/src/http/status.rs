@@ -16,6 +16,7 @@ impl Code {
             Self::Ambiguous
             | Self::Busy
             | Self::Guard
+            | Self::Held
             | Self::Exists
             | Self::ConfirmationNeeded
             | Self::TargetTooSmall

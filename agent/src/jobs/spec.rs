@@ -32,6 +32,8 @@ pub(crate) struct Upload {
     pub(crate) ttl: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) operation_timeout: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) deletion_policy: Option<DeletionPolicy>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) hooks: Vec<Value>,
     /// Size of an image block in bytes.
@@ -77,6 +79,24 @@ pub(crate) struct Download {
     pub(crate) dry_run: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) operation_timeout: Option<String>,
+}
+
+/// What becomes of an upload's backup when the upload is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum DeletionPolicy {
+    #[default]
+    Retain,
+    Delete,
+}
+
+impl DeletionPolicy {
+    /// What the spec of a job says. What is no policy is none: an older version may have let it pass.
+    pub(crate) fn of(kind: Kind, spec: &Map<String, Value>) -> Self {
+        match spec.get("deletionPolicy") {
+            Some(policy) if kind == Kind::Upload => Self::deserialize(policy).unwrap_or_default(),
+            _ => Self::default(),
+        }
+    }
 }
 
 /// What is read or written.
@@ -257,6 +277,7 @@ mod tests {
             (Kind::Upload, json!({"source": {"volume": ""}}), "source.volume"),
             (Kind::Upload, json!({"source": source, "mode": "files"}), "mode"),
             (Kind::Upload, json!({"source": source, "copyMethod": "clone"}), "clone"),
+            (Kind::Upload, json!({"source": source, "deletionPolicy": "delete"}), "Retain"),
             (Kind::Upload, json!({"source": source, "ttl": "soon"}), "ttl"),
             (Kind::Upload, json!({"source": source, "ttl": "-1h"}), "ttl"),
             (Kind::Upload, json!({"source": source, "hooks": [{"name": "x"}]}), "hooks"),

@@ -66,4 +66,8 @@ events! {
     BaseContradicted = "4f7fcd6c865647608563a538ea4d3aa9", Error;
     /// A backup was deleted because somebody asked for it.
     BackupDeleted = "379857c0518f4916bbd230fe01233339", Info;
+    /// A backup was held: it is not deleted any more.
+    BackupHeld = "b5bbcda8904b4928af1b7d75890b0be8", Info;
+    /// The hold on a backup was lifted: it may be deleted again.
+    BackupUnheld = "2fd2963519914fddb9a8a32a2a75e07b", Info;
 }

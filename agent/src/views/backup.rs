@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use thinmover_repository::{DamagedBackup as Damaged, Filter, Manifest, Repository};
+use thinmover_repository::{
+    DamagedBackup as Damaged, Filter, Found, Hold as RepositoryHold, Manifest, Repository,
+};
 
 use crate::failure::{Result, chain};
 
@@ -23,11 +25,31 @@ pub(crate) struct Backups {
 pub(crate) struct DamagedBackup {
     pub(crate) id: String,
     pub(crate) message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hold: Option<Hold>,
 }
 
 impl DamagedBackup {
-    pub(crate) fn new(backup: &Damaged) -> Self {
-        Self { id: backup.id(), message: chain(&backup.error) }
+    pub(crate) fn new(backup: &Damaged, hold: Option<&RepositoryHold>) -> Self {
+        Self { id: backup.id(), message: chain(&backup.error), hold: hold.map(Hold::new) }
+    }
+}
+
+/// Why a backup is not to be deleted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Hold {
+    pub(crate) reason: String,
+    /// Nothing where the hold cannot be read.
+    pub(crate) held_at: Option<Timestamp>,
+    /// The host that held it.
+    pub(crate) client: String,
+}
+
+impl Hold {
+    pub(crate) fn new(hold: &RepositoryHold) -> Self {
+        let RepositoryHold { reason, client, held_at } = hold.clone();
+        Self { reason, held_at, client }
     }
 }
 
@@ -56,10 +78,21 @@ pub(crate) struct Backup {
     pub(crate) ttl: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) previous: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hold: Option<Hold>,
 }
 
 impl Backup {
-    pub(crate) fn new(manifest: &Manifest) -> Self {
+    /// What was found, unless it cannot be read.
+    ///
+    /// # Errors
+    /// What keeps it from being read.
+    pub(crate) fn of(found: Found) -> Result<Self> {
+        let manifest = found.manifest.map_err(|damaged| damaged.error)?;
+        Ok(Self::new(&manifest, found.hold.as_ref()))
+    }
+
+    pub(crate) fn new(manifest: &Manifest, hold: Option<&RepositoryHold>) -> Self {
         let source = &manifest.source;
         Self {
             id: manifest.id.clone(),
@@ -79,6 +112,7 @@ impl Backup {
             labels: manifest.labels.clone(),
             ttl: manifest.ttl.clone(),
             previous: manifest.previous.clone(),
+            hold: hold.map(Hold::new),
         }
     }
 }
@@ -98,9 +132,11 @@ impl Backups {
             source: source.map(str::to_owned),
             ..Filter::default()
         })?;
+        let hold = |id: &str| listed.holds.get(id);
+        let (live, damaged) = (listed.live.iter(), listed.damaged.iter());
         Ok(Self {
-            backups: listed.live.iter().map(Backup::new).collect(),
-            damaged: listed.damaged.iter().map(DamagedBackup::new).collect(),
+            backups: live.map(|it| Backup::new(it, hold(&it.id))).collect(),
+            damaged: damaged.map(|it| DamagedBackup::new(it, hold(&it.id()))).collect(),
             next: None,
         })
     }

@@ -9,7 +9,7 @@ mod snapshot;
 mod status;
 mod volume;
 
-pub(crate) use backup::{Backup, Backups, DamagedBackup};
+pub(crate) use backup::{Backup, Backups, DamagedBackup, Hold};
 pub(crate) use job::{Job, JobEvent, Jobs};
 pub(crate) use pool::Pools;
 pub(crate) use repository::RepositoryStatus;

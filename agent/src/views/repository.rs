@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 use thinmover_repository::Repository;
-use uuid::Uuid;
 
 use crate::failure::Result;
 
@@ -28,7 +27,7 @@ impl RepositoryStatus {
         let status = repository.status()?;
         Ok(Self {
             url: repository.url(),
-            id: Uuid::from_bytes(descriptor.id).simple().to_string(),
+            id: descriptor.id_text(),
             format_version: descriptor.format_version,
             hash: descriptor.hash.to_string(),
             encryption: descriptor.encryption.to_string(),

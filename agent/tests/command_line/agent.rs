@@ -1,5 +1,7 @@
 //! An agent that was started by hand, on image files.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -59,6 +61,24 @@ impl Agent {
         self.fixture.run(&[words, &["--json"]].concat())
     }
 
+    /// Asks the API itself. Returns the status and the document.
+    pub(crate) fn call(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let socket = self.fixture.path("runtime").join("api.sock");
+        let mut stream = UnixStream::connect(socket).unwrap();
+        let body = body.to_string();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + &body).as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, document) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(document).unwrap())
+    }
+
     /// A job that goes on until somebody ends it: there is a terabyte to read. Returns its id.
     fn long_job(&self) -> String {
         let source = self.fixture.arg("long");
@@ -73,7 +93,7 @@ impl Agent {
         self.ask(&["job", "show", id]).json()
     }
 
-    fn wait_for_phase(&self, job: &str, phase: &str) {
+    pub(crate) fn wait_for_phase(&self, job: &str, phase: &str) {
         wait_until(phase, || self.job(job)["phase"] == phase);
     }
 }
@@ -168,7 +188,7 @@ fn a_backup_that_cannot_be_read_is_deleted_by_the_agent() {
     agent.ask(&["backup", "delete", &id[..8]]).failed(4, "confirmation-needed", "cannot be read");
     let deleted = agent.ask(&["backup", "delete", &id[..8], "--yes"]).json();
     assert_eq!(deleted["id"], id);
-    assert!(agent.fixture.objects("tomb").len() == 1);
+    assert!(agent.fixture.objects("retention").len() == 1);
     agent.ask(&["backup", "create", &source]).succeeded();
 }
 

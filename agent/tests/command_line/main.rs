@@ -5,7 +5,9 @@
 mod agent;
 mod buckets;
 mod damage;
+mod deletion_policy;
 mod fixture;
+mod holds;
 mod maintaining;
 mod memory;
 mod pruning;

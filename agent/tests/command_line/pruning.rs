@@ -76,7 +76,7 @@ fn what_cannot_be_read_is_left_and_told_of() {
     let pruned = fixture.job(&["backup", "prune", "--keep-last", "1", "--yes"]);
     assert_eq!(pruned.code, 5, "{pruned:#?}");
     assert!(pruned.stderr.contains(&damaged) && pruned.stderr.contains("is left"), "{pruned:#?}");
-    assert!(fixture.objects("tomb").is_empty());
+    assert!(fixture.objects("retention").is_empty());
 }
 
 #[test]

@@ -70,6 +70,8 @@ pub(super) struct Leftovers {
     pub(super) tombs: Vec<BackupLocation>,
     /// Of sessions of which nothing else is left.
     pub(super) acks: Vec<SessionId>,
+    /// Of backups that are deleted, or gone.
+    pub(super) holds: Vec<BackupLocation>,
 }
 
 /// `later` are the members that had an outcome at G4, `read` those that were read then.
@@ -81,7 +83,7 @@ pub(super) fn leftovers(
     last: &Generation,
 ) -> Leftovers {
     let Survey { acks, containers, marks, ends, .. } = survey;
-    let Ends { outcomes, tombs } = ends;
+    let Ends { outcomes, tombs, holds } = ends;
     let is_acked =
         |member: &&BackupLocation| acks.contains(&member.session) && !read.contains(member);
     let gone =
@@ -103,5 +105,43 @@ pub(super) fn leftovers(
         outcomes: gone(&dead),
         tombs: gone(&bare),
         acks: acks.difference(&in_use).copied().collect(),
+        // What is held had an outcome before; the outcomes of G4 were listed behind these holds.
+        holds: holds
+            .iter()
+            .filter(|it| tombs.contains(it) || !later.contains(it))
+            .copied()
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::{DomainId, VolumeId};
+
+    fn backup(number: u8) -> BackupLocation {
+        let (domain, volume) = (DomainId([0; 16]), VolumeId([0; 16]));
+        BackupLocation { domain, volume, session: SessionId([number; 16]) }
+    }
+
+    #[test]
+    fn a_hold_goes_with_what_it_held_and_not_before() {
+        let [live, dead, gone, new] = [1, 2, 3, 4].map(backup);
+        let mut survey = Survey::default();
+        survey.ends.outcomes = [live, dead].into();
+        survey.ends.tombs = [dead].into();
+        // The listing of outcomes missed one that came while it went on.
+        survey.ends.holds = [live, dead, gone, new].into();
+        let later = [live, dead, new].into();
+        let nothing = BTreeSet::new();
+        let last = Generation { condemned: BTreeSet::new(), runs: BTreeSet::new() };
+        let leftovers = leftovers(&survey, &nothing, &later, &nothing, &last);
+        assert_eq!(leftovers.holds, [dead, gone]);
+        assert_eq!(leftovers.outcomes, [], "its session may still send something");
+        survey.ends.tombs.clear();
+        survey.ends.holds = [live].into();
+        assert!(survey.is_quiet(), "a held backup is no work");
+        survey.ends.holds.insert(gone);
+        assert!(!survey.is_quiet());
     }
 }

@@ -72,6 +72,9 @@ impl Collector<'_, '_> {
         for session in &leftovers.acks {
             self.delete(&names::ack(domain, *session))?;
         }
+        for member in &leftovers.holds {
+            self.delete(&member.hold())?;
+        }
         Ok(())
     }
 }

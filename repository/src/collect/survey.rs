@@ -42,6 +42,7 @@ impl Survey {
         is_last
             && self.marks.is_empty()
             && self.ends.tombs.is_empty()
+            && self.ends.holds.is_subset(&self.ends.outcomes)
             && !condemned.iter().any(|container| self.containers.contains_key(container))
     }
 

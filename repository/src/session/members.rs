@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 
 use crate::error::Result;
 use crate::names::{
-    self, BackupLocation, DomainId, ReaderId, SessionId, parse_reader, parse_volume_session,
+    self, BackupLocation, DomainId, ReaderId, Retention, SessionId, VolumeId, parse_reader,
+    parse_retention, parse_volume_session,
 };
 use crate::store::Store;
 
@@ -14,13 +15,40 @@ use crate::store::Store;
 pub(crate) struct Ends {
     pub(crate) outcomes: BTreeSet<BackupLocation>,
     pub(crate) tombs: BTreeSet<BackupLocation>,
+    /// Those that are held. Nothing ends by it; they are listed with the tombs.
+    pub(crate) holds: BTreeSet<BackupLocation>,
 }
 
 impl Ends {
     pub(crate) fn list(store: &dyn Store, domain: DomainId) -> Result<Self> {
-        let outcomes = list_members(store, domain, &names::outcomes(domain))?;
-        let tombs = list_members(store, domain, &names::tombs(domain))?;
-        Ok(Self { outcomes, tombs })
+        Self::list_below(store, domain, "")
+    }
+
+    /// Of one volume's sessions only.
+    pub(crate) fn list_of(store: &dyn Store, domain: DomainId, volume: VolumeId) -> Result<Self> {
+        Self::list_below(store, domain, &format!("{volume}/"))
+    }
+
+    fn list_below(store: &dyn Store, domain: DomainId, below: &str) -> Result<Self> {
+        let [outcomes, retention] =
+            [names::outcomes(domain), names::retention(domain)].map(|prefix| prefix + below);
+        let outcomes = list_parsed(store, &outcomes, |name| {
+            let (volume, session) = parse_volume_session("", &format!("{below}{name}"))?;
+            Some(BackupLocation { domain, volume, session })
+        })?;
+        let outcomes = outcomes.into_iter().collect();
+        let said = list_parsed(store, &retention, |name| {
+            let (volume, session, says) = parse_retention("", &format!("{below}{name}"))?;
+            Some((BackupLocation { domain, volume, session }, says))
+        })?;
+        let mut ends = Self { outcomes, ..Self::default() };
+        for (member, says) in said {
+            match says {
+                Retention::Tomb => ends.tombs.insert(member),
+                Retention::Hold => ends.holds.insert(member),
+            };
+        }
+        Ok(ends)
     }
 
     /// Those of the marked sessions that have not ended.

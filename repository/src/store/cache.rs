@@ -96,7 +96,7 @@ impl Cache {
         let now = SystemTime::now();
         let mut entries = Vec::new();
         for folder in list(&self.folder) {
-            for (path, name) in list(&folder.0).map(|(path, name)| (path, name)) {
+            for (path, name) in list(&folder.0) {
                 let Ok(about) = path.symlink_metadata() else { continue };
                 let used_at = about.modified().unwrap_or(now);
                 let age = now.duration_since(used_at).unwrap_or_default();

@@ -44,7 +44,7 @@ impl Upload {
         if location.domain != self.location().domain {
             return Err(Error::InvalidInput("the base is of another domain".to_owned()));
         }
-        let manifest = listing::live(&**self.store(), self.keys(), location)?;
+        let manifest = listing::read_live(&**self.store(), self.keys(), location)?;
         Ok(manifest.map(|manifest| LiveBackup { manifest, upload: self.session() }))
     }
 

@@ -42,7 +42,7 @@ fn what_a_deleted_backup_alone_reached_is_given_back() {
     assert!(is_whole(&repository, &live));
     assert!(restore(&repository, &live).unwrap() == [&shared[..], &kept].concat());
     assert_eq!(repository.backups(&Filter::default()).unwrap().live.len(), 2);
-    for kind in ["session", "tomb", "index"] {
+    for kind in ["session", "retention", "index"] {
         assert_eq!(keys(&memory, kind), BTreeSet::new(), "{kind}");
     }
     assert_eq!([keys(&memory, "gen").len(), keys(&memory, "compacted").len()], [1, 1]);
@@ -68,7 +68,7 @@ fn what_was_collected_leaves_no_key_behind() {
     // An ack goes only once nothing of its session was listed.
     back_up(&repository, "vg0/c", &noise(2, BLOCK)).unwrap();
     collect(&repository);
-    let kinds = ["session", "tomb", "reader", "index", "ack", "gen", "compacted", "outcome"];
+    let kinds = ["session", "retention", "reader", "index", "ack", "gen", "compacted", "outcome"];
     let counts = kinds.map(|kind| keys(&memory, kind).len());
     assert_eq!(counts, [0, 0, 0, 1, 1, 1, 1, 1], "{:?}", memory.keys());
 }
@@ -126,8 +126,7 @@ fn a_damaged_backup_stops_collection_until_it_is_deleted() {
     assert!(error.to_string().contains(&damaged.id), "{error}");
     assert_eq!(keys(&memory, "pack"), packs, "nothing was deleted");
     let found = repository.find(&damaged.id).unwrap();
-    let thinmover_repository::Found::Damaged(found) = found else { panic!("{found:?}") };
-    repository.delete_damaged(&found).unwrap();
+    repository.delete_damaged(&found.manifest.unwrap_err()).unwrap();
     assert_eq!(collect(&repository).deleted_containers, 4);
 }
 

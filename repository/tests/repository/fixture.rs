@@ -60,6 +60,8 @@ fn version_1_is_read() {
     let mut backups = repository.backups(&Filter::default()).unwrap();
     backups.live.sort_by_key(|backup| backup.source.name.clone());
     assert!(backups.damaged.is_empty());
+    let holds: Vec<_> = backups.holds.iter().map(|(id, hold)| (id, hold.reason.as_str())).collect();
+    assert_eq!(holds, [(&backups.live[1].id, "audit")]);
     let names: Vec<_> = backups.live.iter().map(|backup| backup.source.name.as_str()).collect();
     assert_eq!(names, ["vg0/first", "vg0/second", "vg0/third"], "and not the deleted one");
     for (backup, image) in backups.live.iter().zip([first(), second(), third()]) {
@@ -87,6 +89,7 @@ fn write_the_fixture() {
     repository.delete(&collected).unwrap();
     collect(&repository);
     let base = back_up(&repository, "vg0/second", &second()).unwrap();
+    repository.hold(base.location(), "audit").unwrap();
     back_up_third(&repository, &base);
     let deleted = back_up(&repository, "vg0/deleted", &text(9, BLOCK)).unwrap();
     repository.delete(&deleted).unwrap();

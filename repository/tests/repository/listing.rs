@@ -1,6 +1,6 @@
 //! Which backups are shown.
 
-use thinmover_repository::{Domain, Error, Filter, Found};
+use thinmover_repository::{Domain, Error, Filter};
 
 use super::support::*;
 
@@ -23,7 +23,7 @@ fn filters_must_all_agree() {
     let domain = |name: &str| Filter { domain: Some(Domain(name.into())), ..Filter::default() };
     assert_eq!(names(domain("host-1")).len(), 2);
     assert!(names(domain("host-2")).is_empty());
-    let none = Filter { host: some("host-2"), source: some("vg0/a"), domain: None };
+    let none = Filter { host: some("host-2"), source: some("vg0/a"), domain: None, volume: None };
     assert!(names(none).is_empty());
 }
 
@@ -63,7 +63,7 @@ fn a_damaged_manifest_hides_no_other_and_can_be_deleted() {
     assert_eq!(backups.damaged.len(), 1);
     assert_eq!(backups.damaged[0].id(), broken.id);
     assert!(matches!(repository.backup(&broken.id), Err(Error::Damaged { .. })));
-    let Found::Damaged(found) = repository.find(&broken.id[..8]).unwrap() else { panic!() };
+    let found = repository.find(&broken.id[..8]).unwrap().manifest.unwrap_err();
     assert_eq!(found.id(), broken.id);
     repository.delete_damaged(&found).unwrap();
     assert!(repository.backups(&Filter::default()).unwrap().damaged.is_empty());

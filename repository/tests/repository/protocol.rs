@@ -95,7 +95,7 @@ fn a_delete_is_a_mark_of_its_own() {
     let backup = back_up(&repository, "vg0/a", &text(1, BLOCK)).unwrap();
     store.take();
     repository.delete(&backup).unwrap();
-    assert_eq!(store.take(), ["create tomb"]);
+    assert_eq!(store.take(), ["get hold", "create tomb"]);
     assert!(matches!(repository.backup(&backup.id), Err(Error::BackupNotFound { .. })));
     assert!(repository.backups(&Default::default()).unwrap().live.is_empty());
     assert_eq!(repository.status().unwrap().backups, 0);
@@ -107,7 +107,7 @@ fn outcomes_are_listed_before_tombs() {
     back_up(&repository, "vg0/a", &text(1, BLOCK)).unwrap();
     store.take();
     repository.backups(&Default::default()).unwrap();
-    assert_eq!(store.take(), ["list ", "list outcome", "list tomb", "get outcome"]);
+    assert_eq!(store.take(), ["list ", "list outcome", "list retention", "get outcome"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use thinmover_repository::Error as RepositoryError;
 
 use crate::cli::catalog::Named;
 use crate::cli::confirm::confirm;
@@ -37,7 +38,12 @@ struct Deleted {
 pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
     let catalog = invocation.catalog(&args.repository)?;
     let dry_run = args.dry_run;
-    let deleted = match catalog.find(&args.id)? {
+    let named = catalog.find(&args.id)?;
+    if let Some(hold) = named.hold() {
+        let (id, reason) = (named.id().to_owned(), hold.reason.clone());
+        return Err(RepositoryError::BackupHeld { id, reason }.into());
+    }
+    let deleted = match named {
         Named::Whole(backup) => Deleted {
             id: backup.id,
             source: Some(backup.source),

@@ -42,11 +42,14 @@ impl Report for Backups {
                     size(backup.stored_bytes),
                     backup.tier.clone(),
                     labels(&backup.labels),
+                    backup.hold.as_ref().map_or_else(String::new, |hold| hold.reason.clone()),
                 ]
             })
             .collect();
+        let is_any_held = self.backups.iter().any(|backup| backup.hold.is_some());
+        let held = if is_any_held { "HELD" } else { "" };
         table(
-            ["BACKUP", "CREATED", "HOST", "SOURCE", "SIZE", "STORED", "TIER", "LABELS"],
+            ["BACKUP", "CREATED", "HOST", "SOURCE", "SIZE", "STORED", "TIER", "LABELS", held],
             &[4, 5],
             &rows,
         )

@@ -2,9 +2,11 @@
 
 mod create;
 mod delete;
+mod hold;
 mod list;
 mod prune;
 mod show;
+mod unhold;
 mod verify;
 
 use super::catalog::Catalog;
@@ -46,6 +48,10 @@ pub(super) enum Command {
     Show(show::Args),
     /// Deletes a backup; `repo maintain` gives its space back
     Delete(delete::Args),
+    /// Keeps a backup from being deleted until `unhold`
+    Hold(hold::Args),
+    /// Lets a backup that was held be deleted again
+    Unhold(unhold::Args),
     /// Deletes the backups that no rule keeps, and those whose ttl is over
     Prune(prune::Args),
     /// Reads all of a backup and checks every byte
@@ -58,6 +64,8 @@ pub(super) fn run(command: &Command, invocation: &Invocation) -> Result<Done> {
         Command::List(args) => list::run(args, invocation),
         Command::Show(args) => show::run(args, invocation),
         Command::Delete(args) => delete::run(args, invocation),
+        Command::Hold(args) => hold::run(args, invocation),
+        Command::Unhold(args) => unhold::run(args, invocation),
         Command::Prune(args) => prune::run(args, invocation),
         Command::Verify(args) => verify::run(args, invocation),
     }

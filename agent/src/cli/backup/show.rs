@@ -4,7 +4,7 @@ use super::list::labels;
 use crate::cli::invocation::{Invocation, RepositoryArgs};
 use crate::cli::output::{Done, Report, size, time};
 use crate::failure::Result;
-use crate::views::Backup;
+use crate::views::{Backup, Hold};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -21,6 +21,13 @@ pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
 
 fn or_dash(text: String) -> String {
     if text.is_empty() { "-".to_owned() } else { text }
+}
+
+fn held(hold: &Hold) -> String {
+    match hold.held_at {
+        Some(at) => format!("{} (by {} at {})", hold.reason, hold.client, time(at)),
+        None => hold.reason.clone(),
+    }
 }
 
 impl Report for Backup {
@@ -40,6 +47,7 @@ impl Report for Backup {
             ("stored", size(self.stored_bytes)),
             ("labels", or_dash(labels(&self.labels))),
             ("kept for", self.ttl.clone().unwrap_or_else(|| "ever".into())),
+            ("held", self.hold.as_ref().map_or_else(|| "-".into(), held)),
             ("previous", self.previous.clone().unwrap_or_else(|| "-".into())),
         ];
         lines.iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect()

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::ops::ControlFlow;
 
 use serde::Serialize;
-use thinmover_repository::{DamagedBackup, Found};
+use thinmover_repository::DamagedBackup;
 
 use crate::cli::invocation::{Invocation, RepositoryArgs};
 use crate::cli::output::{Done, Report, size};
@@ -41,9 +41,9 @@ struct Damage {
 
 pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
     let repository = invocation.repository(&args.repository)?;
-    let manifest = match repository.find(&args.id)? {
-        Found::Whole(manifest) => manifest,
-        Found::Damaged(damaged) => {
+    let manifest = match repository.find(&args.id)?.manifest {
+        Ok(manifest) => manifest,
+        Err(damaged) => {
             invocation.answer(&Verified::without_manifest(&damaged), &[]);
             return Ok(Done::Damaged);
         }

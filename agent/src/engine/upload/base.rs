@@ -8,7 +8,6 @@ use thinmover_repository::{
     Domain, Error as RepositoryError, Image, LiveBackup, Manifest, ReadLimits, Repository,
     Upload as Session, VolumeKey,
 };
-use uuid::Uuid;
 
 use super::Upload;
 use super::tier::{Parent, Reason};
@@ -45,7 +44,7 @@ pub(in crate::engine) fn last(
     warnings: &mut Vec<String>,
 ) -> Result<Last> {
     let note = LastBackup::read(&engine.settings.state_dir, identity)
-        .filter(|last| last.repository == id_of(repository));
+        .filter(|last| last.repository == repository.descriptor().id_text());
     let Some(last) = note else { return Ok(Last::default()) };
     match find(&last.backup) {
         Ok(manifest @ Some(_)) => Ok(Last { remembered: Some(last), manifest, is_damaged: false }),
@@ -69,10 +68,6 @@ pub(in crate::engine) fn last(
 pub(in crate::engine) fn place(engine: &Engine, identity: &str) -> (Domain, VolumeKey) {
     let host = engine.host.id.to_string();
     (Domain(host.clone()), VolumeKey(format!("{host}/{identity}")))
-}
-
-fn id_of(repository: &Repository) -> String {
-    Uuid::from_bytes(repository.descriptor().id).simple().to_string()
 }
 
 impl Last {
@@ -161,7 +156,7 @@ impl Upload<'_> {
         warnings: &mut Vec<String>,
     ) -> bool {
         let nonce = note.as_ref().map(|note| note.nonce.clone());
-        let last = LastBackup::new(id_of(self.repository), backup.to_owned(), note);
+        let last = LastBackup::new(self.repository.descriptor().id_text(), backup.to_owned(), note);
         if let Err(error) = last.write(&self.engine.settings.state_dir, identity) {
             warnings.push(format!("the backup is made, but this host cannot note it: {error}"));
             return false;

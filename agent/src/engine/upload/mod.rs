@@ -71,6 +71,9 @@ pub(crate) struct UploadReport {
     pub(crate) source_uuid: Option<String>,
     /// The host's id.
     pub(crate) host: String,
+    /// The repository's id; empty in what an older version reported.
+    #[serde(default)]
+    pub(crate) repository_id: String,
     pub(crate) tier: String,
     pub(crate) reason: String,
     pub(crate) total_bytes: u64,

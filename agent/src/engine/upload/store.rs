@@ -121,6 +121,7 @@ impl Upload<'_> {
             source: manifest.source.name,
             source_uuid: manifest.source.uuid,
             host: manifest.source.host,
+            repository_id: self.repository.descriptor().id_text(),
             tier: manifest.tier,
             reason: manifest.reason,
             total_bytes: manifest.total_bytes,

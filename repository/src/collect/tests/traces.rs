@@ -154,7 +154,7 @@ fn trace_a_with_the_look_at_outcomes_behind_the_deletion() {
             Finish(0),
             // Up to the listing by which G3 ends.
             Until(1, "list session"),
-            Until(1, "list tomb"),
+            Until(1, "list retention"),
             Until(2, "create outcome"),
             Finish(3),
         ],

@@ -254,6 +254,8 @@ fn short(key: &str) -> String {
         .skip(3)
         .map(|name| match name.len() {
             64 => format!("{}-{}", &name[..4], &name[32..36]),
+            // `.tomb`
+            37 => format!("{}{}", &name[..4], &name[32..]),
             _ => name.chars().take(4).collect(),
         })
         .collect();

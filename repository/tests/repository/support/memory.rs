@@ -96,9 +96,16 @@ impl Store for MemoryStore {
         } else if !prefix.is_empty() {
             return Err(error(StoreErrorKind::InvalidKey, prefix));
         }
-        let objects = self.objects.lock().unwrap().clone();
-        for (key, bytes) in objects.into_iter().filter(|(key, _)| key.starts_with(prefix)) {
-            if visit(ListEntry { key, size_bytes: bytes.len() as u64 }).is_break() {
+        let entries: Vec<ListEntry> = {
+            let objects = self.objects.lock().unwrap();
+            let below = objects.range(prefix.to_owned()..);
+            below
+                .take_while(|(key, _)| key.starts_with(prefix))
+                .map(|(key, bytes)| ListEntry { key: key.clone(), size_bytes: bytes.len() as u64 })
+                .collect()
+        };
+        for entry in entries {
+            if visit(entry).is_break() {
                 break;
             }
         }

@@ -28,8 +28,13 @@ impl RecordingStore {
     }
 }
 
-/// `domain/00ff…/pack/00ff…` → `pack`.
+/// `domain/00ff…/pack/00ff…` → `pack`, and what ends in `.tomb` → `tomb`.
 pub(crate) fn kind_of(key: &str) -> &str {
+    if key.contains("/retention/")
+        && let Some((_, says)) = key.rsplit_once('.')
+    {
+        return says;
+    }
     key.split('/').find(|part| part.len() < 32 && *part != "domain").unwrap_or_default()
 }
 
