@@ -270,7 +270,7 @@ fn contents(image: &crate::Image) -> Result<Contents> {
     Ok(found)
 }
 
-fn draft(image: ImageRoot) -> ManifestDraft {
+pub(super) fn draft(image: ImageRoot) -> ManifestDraft {
     ManifestDraft {
         source: Source { host: "host".into(), name: "vg0/lv".into(), ..Source::default() },
         created_at: jiff::Timestamp::UNIX_EPOCH,

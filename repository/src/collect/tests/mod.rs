@@ -11,6 +11,8 @@
 
 mod actors;
 mod faults;
+mod large;
+mod scale;
 mod schedules;
 mod stage;
 mod traces;
