@@ -16,7 +16,7 @@ use crate::manifest::Manifest;
 use crate::names::{self, BackupLocation, CONFIG, Domain, DomainId, SLOTS, VolumeKey};
 use crate::restore::{Image, ReadLimits};
 use crate::session::{OpenSession, end_session, open_sessions};
-use crate::store::{Creation, Store, StoreErrorKind};
+use crate::store::{Creation, GiveUp, Store, StoreErrorKind};
 use crate::upload::{self, Upload, UploadLimits};
 use crate::verify::{self, VerifyProgress, VerifyReport};
 
@@ -128,6 +128,14 @@ impl Repository {
     #[must_use]
     pub fn with_client(self, client: &str) -> Self {
         Self { client: Arc::from(client), ..self }
+    }
+
+    /// The same repository for one job, whose requests to the store end once `give_up` says so; see
+    /// [`Store::until`].
+    #[must_use]
+    pub fn until(&self, give_up: &GiveUp) -> Self {
+        let store = self.store.until(give_up).unwrap_or_else(|| Arc::clone(&self.store));
+        Self { store, ..self.clone() }
     }
 
     /// The same repository through another store.

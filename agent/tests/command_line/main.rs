@@ -6,6 +6,9 @@ mod agent;
 mod buckets;
 mod damage;
 mod fixture;
+#[allow(dead_code, reason = "the tests of the store use all of it")]
+#[path = "../../../repository/tests/repository/support/lossy.rs"]
+mod lossy;
 mod maintaining;
 mod memory;
 mod pruning;

@@ -1,7 +1,5 @@
 //! Large objects: sent in parts while they are made, one part on its way and one being filled.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
@@ -11,7 +9,7 @@ use super::client::Client;
 use super::create::create;
 use super::failure::Failed;
 use super::read;
-use super::retry::{Tried, attempts};
+use super::retry::{Tried, attempts, within};
 use crate::store::{Creation, ObjectWriter, StoreErrorKind, StoreResult};
 
 /// Every part but the last has this length. S3 wants at least 5 MiB, and at most 10,000 parts.
@@ -24,7 +22,7 @@ type Sent = Result<PartId, Failed>;
 /// An object in the making. What fits into one part is created in one request, and conditionally;
 /// the name of a larger one must be the caller's alone.
 pub(super) struct S3Writer {
-    client: Arc<Client>,
+    client: Client,
     key: String,
     path: Path,
     /// Room to begin with: what is expected, up to a part.
@@ -42,7 +40,7 @@ struct Upload {
 }
 
 impl S3Writer {
-    pub(super) fn new(client: Arc<Client>, key: &str, expected_bytes: u64) -> StoreResult<Self> {
+    pub(super) fn new(client: Client, key: &str, expected_bytes: u64) -> StoreResult<Self> {
         let path = client.path("create", key)?;
         let room_bytes = usize::try_from(expected_bytes).unwrap_or(PART_BYTES).min(PART_BYTES);
         let (key, filling) = (key.to_owned(), Vec::new());
@@ -58,7 +56,7 @@ impl S3Writer {
         }
         let Some(upload) = &mut self.upload else { return Ok(()) };
         upload.sent_bytes += part.len() as u64;
-        let (client, path) = (Arc::clone(&self.client), self.path.clone());
+        let (client, path) = (self.client.clone(), self.path.clone());
         let (id, number) = (upload.id.clone(), upload.parts.len());
         upload.on_its_way = Some(self.client.handle().spawn(async move {
             let tried = attempts(&client, part.len() as u64, || {
@@ -151,6 +149,6 @@ impl Drop for S3Writer {
         // Nothing of it can be seen. One that cannot be given up now is the bucket's rule's to end.
         let abort = self.client.s3().abort_multipart(&self.path, &upload.id);
         let limit = self.client.limits().attempt;
-        let _ = self.client.wait(async { tokio::time::timeout(limit, abort).await });
+        let _ = self.client.wait(within(limit, self.client.give_up(), abort));
     }
 }
