@@ -28,7 +28,7 @@ test-long: ## run the tests that repeat kills, power cuts, random pools and sche
 	THINMOVER_TEST_ROUNDS=20 cargo test --locked --package thinmover-tests --package thinmover-lvm --package thinmover-repository --no-fail-fast
 
 bench: ## compare with restic, borg and other peers on the same volume; BENCH="--help" for options
-	@scripts/install-deps build bench
+	@scripts/install-deps build bench $(if $(findstring --s3,$(BENCH)),s3)
 	cargo build --release --locked --package thinmover
 	cargo build --release --locked --package thinmover-tests --bin bench
 	@$(TARGET)/release/bench $(BENCH)
