@@ -259,6 +259,20 @@ fn a_large_object_arrives_over_a_bad_line() {
 }
 
 #[test]
+fn a_writer_that_failed_once_is_never_finished() {
+    let pair = Pair::new();
+    pair.line.lose("part", 1, Loss::Instead(403, "AccessDenied"));
+    let mut writer = pair.store.writer("failed/a", 32 << 20).unwrap();
+    let failed = noise(1, 20 << 20).chunks(1 << 20).find_map(|piece| writer.append(piece).err());
+    assert_eq!(failed.unwrap().kind, StoreErrorKind::PermissionDenied);
+    message(writer.append(b"more"), StoreErrorKind::Other);
+    message(writer.finish(), StoreErrorKind::Other);
+    let actions = pair.line.actions();
+    assert!(actions.contains(&"abort") && !actions.contains(&"complete"), "{actions:?}");
+    message(pair.good.size("failed/a"), StoreErrorKind::NotFound);
+}
+
+#[test]
 fn small_and_dropped_objects_cost_few_requests() {
     let pair = Pair::new();
     let mut writer = pair.store.writer("small/a", 32 << 20).unwrap();

@@ -29,6 +29,8 @@ pub(super) struct S3Writer {
     room_bytes: usize,
     filling: Vec<u8>,
     upload: Option<Upload>,
+    /// Whether an append failed: a part is missing.
+    has_failed: bool,
 }
 
 /// An upload by parts that has begun and neither been completed nor given up.
@@ -44,7 +46,7 @@ impl S3Writer {
         let path = client.path("create", key)?;
         let room_bytes = usize::try_from(expected_bytes).unwrap_or(PART_BYTES).min(PART_BYTES);
         let (key, filling) = (key.to_owned(), Vec::new());
-        Ok(Self { client, key, path, room_bytes, filling, upload: None })
+        Ok(Self { client, key, path, room_bytes, filling, upload: None, has_failed: false })
     }
 
     /// Sends what has been filled as the next part, once the one before it has arrived.
@@ -116,7 +118,26 @@ impl S3Writer {
 }
 
 impl ObjectWriter for S3Writer {
-    fn append(&mut self, mut bytes: &[u8]) -> StoreResult<()> {
+    fn append(&mut self, bytes: &[u8]) -> StoreResult<()> {
+        self.check()?;
+        self.has_failed = true;
+        self.take(bytes)?;
+        self.has_failed = false;
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> StoreResult<Creation> {
+        self.check()?;
+        if self.upload.is_some() {
+            self.send()?;
+            self.receive()?;
+        }
+        self.complete()
+    }
+}
+
+impl S3Writer {
+    fn take(&mut self, mut bytes: &[u8]) -> StoreResult<()> {
         while !bytes.is_empty() {
             if self.filling.len() == PART_BYTES {
                 self.send()?;
@@ -131,12 +152,12 @@ impl ObjectWriter for S3Writer {
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>) -> StoreResult<Creation> {
-        if self.upload.is_some() {
-            self.send()?;
-            self.receive()?;
+    fn check(&self) -> StoreResult<()> {
+        if !self.has_failed {
+            return Ok(());
         }
-        self.complete()
+        let reason = Some("a part of it could not be sent".to_owned());
+        Err(self.client.error(StoreErrorKind::Other, "write", &self.key, reason))
     }
 }
 
