@@ -276,11 +276,11 @@ fn a_writer_that_failed_once_is_never_finished() {
 fn small_and_dropped_objects_cost_few_requests() {
     let pair = Pair::new();
     let mut writer = pair.store.writer("small/a", 32 << 20).unwrap();
-    writer.append(&noise(1, 8 << 20)).unwrap();
+    writer.append(&noise(1, 6 << 20)).unwrap();
     assert_eq!(writer.finish().unwrap(), Creation::Created);
     assert_eq!(pair.line.actions(), ["put"], "it fits into one part");
     let mut writer = pair.store.writer("small/b", 32 << 20).unwrap();
-    writer.append(&noise(1, 8 << 20)).unwrap();
+    writer.append(&noise(1, 6 << 20)).unwrap();
     drop(writer);
     assert!(pair.line.take().is_empty());
     assert!(pair.store.probe_conditional_writes().unwrap());

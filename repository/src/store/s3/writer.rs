@@ -13,9 +13,10 @@ use super::retry::{Tried, attempts, within};
 use crate::store::{Creation, ObjectWriter, StoreErrorKind, StoreResult};
 
 /// Every part but the last has this length. S3 wants at least 5 MiB, and at most 10,000 parts.
-const PART_BYTES: usize = 8 << 20;
-/// One part on its way and one being filled.
-pub(super) const MEMORY_BYTES: usize = 2 * PART_BYTES;
+/// Six make a pack, and twice two are little enough for two workers in the default memory.
+const PART_BYTES: usize = 6 << 20;
+/// One part on its way and one being filled, instead of three writes of 1 MiB.
+pub(super) const MEMORY_BYTES: usize = 2 * PART_BYTES - (3 << 20);
 
 type Sent = Result<PartId, Failed>;
 
