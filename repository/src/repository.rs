@@ -16,7 +16,7 @@ use crate::manifest::Manifest;
 use crate::names::{self, BackupLocation, CONFIG, Domain, DomainId, SLOTS, VolumeKey};
 use crate::restore::{Image, ReadLimits};
 use crate::session::{OpenSession, end_session, open_sessions};
-use crate::store::{Creation, GiveUp, Store, StoreErrorKind};
+use crate::store::{Creation, GiveUp, Store};
 use crate::upload::{self, Upload, UploadLimits};
 use crate::verify::{self, VerifyProgress, VerifyReport};
 
@@ -159,8 +159,8 @@ impl Repository {
         self.store.writer_memory_bytes()
     }
 
-    /// Figures, from listings alone. What is not known of create-if-absent is tried out, where this
-    /// process may write.
+    /// Figures, from listings alone. What is not known of create-if-absent is tried out, where that
+    /// can be done.
     ///
     /// # Errors
     /// What the store reports.
@@ -178,20 +178,17 @@ impl Repository {
         Ok(RepositoryStatus {
             url: self.url(),
             descriptor: self.descriptor.clone(),
-            conditional_writes: self.has_conditional_writes()?,
+            conditional_writes: self.has_conditional_writes(),
             backups,
             containers,
             stored_bytes,
         })
     }
 
-    fn has_conditional_writes(&self) -> Result<bool> {
-        match self.store.probe_conditional_writes() {
-            Err(error) if error.kind == StoreErrorKind::PermissionDenied => {
-                Ok(self.store.has_conditional_writes())
-            }
-            known => Ok(known?),
-        }
+    /// As far as it is known: a store that is full, or read-only, cannot be tried out.
+    fn has_conditional_writes(&self) -> bool {
+        let probed = self.store.probe_conditional_writes();
+        probed.unwrap_or_else(|_| self.store.has_conditional_writes())
     }
 
     /// The live backups that match, oldest first, and those whose manifest cannot be read.

@@ -182,6 +182,22 @@ fn small_and_dropped_objects_cost_few_requests() {
 }
 
 #[test]
+fn a_full_bucket_still_tells_its_status() {
+    let pair = Pair::new();
+    let store = open_bucket("r", &pair.options);
+    Repository::init(store, &cheap(), &passphrase()).unwrap();
+    for full in [Loss::Instead(507, ""), Loss::Instead(403, "AccessDenied")] {
+        pair.line.lose("put", usize::MAX, full);
+        let store = open_bucket("r", &pair.options);
+        let status = Repository::open(store, &passphrase()).unwrap().status().unwrap();
+        assert!(!status.conditional_writes, "nothing is known: {full:?}");
+    }
+    pair.line.lose("put", 0, Loss::Request);
+    let store = open_bucket("r", &pair.options);
+    assert!(Repository::open(store, &passphrase()).unwrap().status().unwrap().conditional_writes);
+}
+
+#[test]
 fn a_delete_is_repeated_until_it_is_answered() {
     let pair = Pair::new();
     for loss in [Loss::Request, Loss::Answer, Loss::Instead(500, "InternalError")] {
