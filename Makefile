@@ -3,10 +3,14 @@
 DESTDIR ?=
 PREFIX ?= /usr
 LIB = $(DESTDIR)$(PREFIX)/lib
+comma := ,
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 
 # Where rustup and `cargo install` put programs, for a shell that has not been told.
 export PATH := $(PATH):$(HOME)/.cargo/bin
+# Servers that tests and the benchmark start are reached directly, whatever proxy this shell names.
+export NO_PROXY := 127.0.0.1$(if $(no_proxy)$(NO_PROXY),$(comma)$(or $(no_proxy),$(NO_PROXY)))
+export no_proxy := $(NO_PROXY)
 
 .PHONY: help demo test test-long bench lint install
 
