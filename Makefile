@@ -3,10 +3,14 @@
 DESTDIR ?=
 PREFIX ?= /usr
 LIB = $(DESTDIR)$(PREFIX)/lib
+comma := ,
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 
 # Where rustup and `cargo install` put programs, for a shell that has not been told.
 export PATH := $(PATH):$(HOME)/.cargo/bin
+# Servers that tests and the benchmark start are reached directly, whatever proxy this shell names.
+export NO_PROXY := 127.0.0.1$(if $(no_proxy)$(NO_PROXY),$(comma)$(or $(no_proxy),$(NO_PROXY)))
+export no_proxy := $(NO_PROXY)
 
 .PHONY: help demo test test-long bench lint install
 
@@ -28,7 +32,7 @@ test-long: ## run the tests that repeat kills, power cuts, random pools and sche
 	THINMOVER_TEST_ROUNDS=20 cargo test --locked --package thinmover-tests --package thinmover-lvm --package thinmover-repository --no-fail-fast
 
 bench: ## compare with restic, borg and other peers on the same volume; BENCH="--help" for options
-	@scripts/install-deps build bench
+	@scripts/install-deps build bench $(if $(findstring --s3,$(BENCH)),s3)
 	cargo build --release --locked --package thinmover
 	cargo build --release --locked --package thinmover-tests --bin bench
 	@$(TARGET)/release/bench $(BENCH)

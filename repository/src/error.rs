@@ -218,11 +218,11 @@ impl Error {
 
     /// Whether a create that failed so has certainly created nothing, now or later.
     pub(crate) fn is_definite(&self) -> bool {
-        use StoreErrorKind::{InvalidKey, NoSpace, NotFound, PermissionDenied};
+        use StoreErrorKind::{GivenUp, InvalidKey, NoSpace, NotFound, PermissionDenied};
         matches!(
             self,
             Self::Store(StoreError {
-                kind: InvalidKey | NoSpace | NotFound | PermissionDenied,
+                kind: GivenUp | InvalidKey | NoSpace | NotFound | PermissionDenied,
                 ..
             })
         )

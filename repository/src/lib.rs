@@ -98,8 +98,8 @@ pub use repository::{InitOptions, Repository, RepositoryStatus};
 pub use restore::{Image, Opener, PackRead, PlannedBlob, ReadLimits};
 pub use session::{OpenSession, SessionKind};
 pub use store::{
-    ConditionalWrites, RangeBuffer, S3Encryption, S3Options, Store, StoreError, StoreErrorKind,
-    open_store, open_store_with,
+    ConditionalWrites, GiveUp, RangeBuffer, S3Encryption, S3Options, Store, StoreError,
+    StoreErrorKind, open_store, open_store_with,
 };
 pub use upload::{LiveBackup, Packer, Stored, Upload, UploadLimits};
 pub use verify::{VerifyError, VerifyProgress, VerifyReport};

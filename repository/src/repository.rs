@@ -18,7 +18,7 @@ use crate::manifest::Manifest;
 use crate::names::{self, BackupLocation, CONFIG, Domain, DomainId, SLOTS, VolumeKey};
 use crate::restore::{Image, ReadLimits};
 use crate::session::{OpenSession, end_session, open_sessions};
-use crate::store::{Cache, CachedStore, Creation, Store, StoreErrorKind};
+use crate::store::{Cache, CachedStore, Creation, GiveUp, Store};
 use crate::upload::{self, Upload, UploadLimits};
 use crate::verify::{self, VerifyProgress, VerifyReport};
 
@@ -141,7 +141,16 @@ impl Repository {
     pub fn with_cache(self, folder: &Path, bytes_max: u64) -> Self {
         let cache = Cache::new(folder.join(hex::encode(self.descriptor.id)), bytes_max);
         let inner = Arc::clone(&self.origin);
-        Self { store: Arc::new(CachedStore { inner, cache }), ..self }
+        Self { store: Arc::new(CachedStore { inner, cache: Arc::new(cache) }), ..self }
+    }
+
+    /// The same repository for one job, whose requests to the store end once `give_up` says so; see
+    /// [`Store::until`].
+    #[must_use]
+    pub fn until(&self, give_up: &GiveUp) -> Self {
+        let until =
+            |store: &Arc<dyn Store>| store.until(give_up).unwrap_or_else(|| Arc::clone(store));
+        Self { store: until(&self.store), origin: until(&self.origin), ..self.clone() }
     }
 
     /// The same repository through another store.
@@ -165,8 +174,8 @@ impl Repository {
         self.store.writer_memory_bytes()
     }
 
-    /// Figures, from listings alone. What is not known of create-if-absent is tried out, where this
-    /// process may write.
+    /// Figures, from listings alone. What is not known of create-if-absent is tried out, where that
+    /// can be done.
     ///
     /// # Errors
     /// What the store reports.
@@ -184,20 +193,17 @@ impl Repository {
         Ok(RepositoryStatus {
             url: self.url(),
             descriptor: self.descriptor.clone(),
-            conditional_writes: self.has_conditional_writes()?,
+            conditional_writes: self.has_conditional_writes(),
             backups,
             containers,
             stored_bytes,
         })
     }
 
-    fn has_conditional_writes(&self) -> Result<bool> {
-        match self.store.probe_conditional_writes() {
-            Err(error) if error.kind == StoreErrorKind::PermissionDenied => {
-                Ok(self.store.has_conditional_writes())
-            }
-            known => Ok(known?),
-        }
+    /// As far as it is known: a store that is full, or read-only, cannot be tried out.
+    fn has_conditional_writes(&self) -> bool {
+        let probed = self.store.probe_conditional_writes();
+        probed.unwrap_or_else(|_| self.store.has_conditional_writes())
     }
 
     /// The live backups that match, oldest first, and those whose manifest cannot be read.

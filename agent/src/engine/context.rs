@@ -16,6 +16,18 @@ pub(crate) struct Context<'a> {
     pub(crate) reached: &'a (dyn Fn(Milestone) -> Result<()> + Sync),
 }
 
+impl Context<'_> {
+    /// What a job failed by: that it was canceled, where it was, since its requests were then given up.
+    pub(super) fn cause(&self, failure: Failure) -> Failure {
+        match self.cancel.check() {
+            Err(canceled) if !matches!(failure.code, Code::Canceled | Code::Guard) => {
+                canceled.into()
+            }
+            _ => failure,
+        }
+    }
+}
+
 /// A point of no return in a job, to be on record before what follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Milestone {

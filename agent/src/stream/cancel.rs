@@ -2,9 +2,14 @@
 
 use std::sync::{Arc, OnceLock};
 
+use thinmover_repository::GiveUp;
+
 /// Shared by everything that works for one job; whoever must end the job says why, once.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Cancel(Arc<OnceLock<Canceled>>);
+pub(crate) struct Cancel {
+    reason: Arc<OnceLock<Canceled>>,
+    give_up: GiveUp,
+}
 
 /// Why a job was ended before it was done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,12 +28,18 @@ pub(crate) enum Canceled {
 impl Cancel {
     /// Asks the job to end. The first reason stays.
     pub(crate) fn cancel(&self, reason: Canceled) {
-        let _ = self.0.set(reason);
+        let _ = self.reason.set(reason);
+        self.give_up.give_up();
+    }
+
+    /// Ends the repository's requests at the same moment: a store that hangs is not waited for.
+    pub(crate) fn give_up(&self) -> &GiveUp {
+        &self.give_up
     }
 
     /// An error once [`cancel`](Self::cancel) was called.
     pub(crate) fn check(&self) -> Result<(), Canceled> {
-        self.0.get().cloned().map_or(Ok(()), Err)
+        self.reason.get().cloned().map_or(Ok(()), Err)
     }
 }
 
@@ -44,5 +55,6 @@ mod tests {
         cancel.clone().cancel(first.clone());
         cancel.cancel(Canceled::Asked { by: "SIGINT".into() });
         assert_eq!(cancel.check(), Err(first));
+        assert!(cancel.give_up().is_given_up());
     }
 }

@@ -85,7 +85,8 @@ impl DataPath {
         self.limits_writing(block_bytes, 0)
     }
 
-    /// As [`limits`](Self::limits), where the store holds `writer_bytes` more for each worker.
+    /// As [`limits`](Self::limits), where the store holds `writer_bytes` more for each worker: they may
+    /// then have half of it, since one that waits for a store leaves the processors to another.
     ///
     /// # Errors
     /// As [`limits`](Self::limits).
@@ -103,12 +104,15 @@ impl DataPath {
             return Err(TooLittleMemory { block_bytes, least_bytes: least });
         }
         let shared = self.memory_bytes - FIXED_BYTES;
-        let workers = (shared / 4 / worker).clamp(1, self.workers.max(1));
+        let for_workers = if writer_bytes > 0 { shared / 2 } else { shared / 4 };
+        let workers = (for_workers / worker).clamp(1, self.workers.max(1));
         let writers = (shared / 2).saturating_sub(FETCHERS_MIN * range) / (writer + range);
         let writers = writers.clamp(1, WRITERS_MAX);
         let fetchers = (shared / 2).saturating_sub(writers * (writer + range)) / range;
         let fetchers = fetchers.clamp(1, FETCHERS_MAX);
-        let buffers = (shared / 4 / buffer).clamp(BUFFERS_MIN, BUFFERS_MAX);
+        let beside_workers = shared.saturating_sub(INDEX_BYTES_MIN + workers * worker);
+        let buffers = (shared / 4).min(beside_workers) / buffer;
+        let buffers = buffers.clamp(BUFFERS_MIN, BUFFERS_MAX);
         let stages = (buffers * buffer + workers * worker)
             .max(writers * (writer + range) + fetchers * range);
         Ok(Limits {
@@ -150,10 +154,12 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_holds_more_for_each_worker_costs_workers_and_index() {
-        let path = DataPath { memory_bytes: DataPath::DEFAULT_MEMORY_BYTES, workers: 2 };
-        let limits = path.limits_writing(256 << 10, 16 * MIB).unwrap();
-        assert_eq!((limits.workers, limits.index_bytes), (1, 49 * MIB + MIB / 2));
+    fn a_store_that_holds_more_for_each_worker_costs_index_and_then_workers() {
+        let path = |mib| DataPath { memory_bytes: mib * MIB, workers: 2 };
+        let limits = |mib| path(mib).limits_writing(256 << 10, 9 * MIB).unwrap();
+        // A bucket's parts: the default has room for two workers and 1.7 million known blocks.
+        assert_eq!((limits(128).workers, limits(128).index_bytes), (2, 35 * MIB));
+        assert_eq!((limits(56).workers, limits(56).index_bytes), (1, 4 * MIB + MIB / 2));
     }
 
     #[test]
@@ -180,15 +186,20 @@ mod tests {
     fn what_is_shared_out_is_within_the_memory() {
         for memory_bytes in (48..4096).step_by(16).map(|mib| mib * MIB) {
             for block_bytes in [64 << 10, 256 << 10, 1 << 20, 8 << 20] {
-                let path = DataPath { memory_bytes, workers: 64 };
-                let Ok(limits) = path.limits(block_bytes) else { continue };
-                let upload = limits.buffers * limits.buffer_bytes
-                    + limits.workers * worker_bytes(block_bytes as usize);
-                let ranges = limits.writers + limits.fetchers;
-                let download = limits.writers * Writer::memory_bytes(block_bytes as usize)
-                    + ranges * range_bytes(block_bytes as usize);
-                let taken = FIXED_BYTES + limits.index_bytes + upload.max(download);
-                assert!(taken <= memory_bytes, "{taken} of {memory_bytes} for {limits:?}");
+                for writer_bytes in [0, 9 * MIB, 16 * MIB] {
+                    let path = DataPath { memory_bytes, workers: 64 };
+                    let Ok(limits) = path.limits_writing(block_bytes, writer_bytes) else {
+                        continue;
+                    };
+                    let worker = worker_bytes(block_bytes as usize) + writer_bytes;
+                    let upload = limits.buffers * limits.buffer_bytes + limits.workers * worker;
+                    let ranges = limits.writers + limits.fetchers;
+                    let download = limits.writers * Writer::memory_bytes(block_bytes as usize)
+                        + ranges * range_bytes(block_bytes as usize);
+                    let taken = FIXED_BYTES + limits.index_bytes + upload.max(download);
+                    assert!(taken <= memory_bytes, "{taken} of {memory_bytes} for {limits:?}");
+                    assert!(limits.index_bytes >= INDEX_BYTES_MIN, "{limits:?}");
+                }
             }
         }
     }

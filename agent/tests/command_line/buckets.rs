@@ -1,14 +1,22 @@
 //! A repository in a bucket, on a real server.
 
 use std::fs;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
-use crate::fixture::{Fixture, noise};
+use crate::fixture::{Fixture, Ran, noise};
+use crate::lossy::{Line, Loss};
 use crate::server::{BUCKET, Kind, SECRET, Server};
 
 /// The options beside the URL.
 fn options(server: &Server) -> [String; 4] {
+    options_at(server.endpoint(), server)
+}
+
+fn options_at(endpoint: String, server: &Server) -> [String; 4] {
     let file = server.credentials_file().display().to_string();
-    ["--s3-endpoint".into(), server.endpoint(), "--s3-credentials-file".into(), file]
+    ["--s3-endpoint".into(), endpoint, "--s3-credentials-file".into(), file]
 }
 
 #[test]
@@ -43,6 +51,40 @@ fn a_backup_goes_to_a_bucket_and_comes_back() {
     let status = on(&["repo", "status"]).json();
     assert_eq!((&status["conditionalWrites"], &status["backups"]), (&true.into(), &2.into()));
     on(&["backup", "delete", id, "--yes"]).succeeded();
+}
+
+#[test]
+fn an_upload_that_is_canceled_ends_although_the_store_hangs() {
+    let server = Server::start(Kind::Honours);
+    let line = Line::to(server.address());
+    let fixture = Fixture::empty();
+    let url = format!("s3://{BUCKET}/hangs");
+    let options = options_at(line.url(), &server);
+    let s3: Vec<&str> = options.iter().map(String::as_str).collect();
+    fixture.run(&[&["repo", "init", &url], s3.as_slice()].concat()).succeeded();
+
+    let (tell, told) = channel();
+    line.plan(move |request| {
+        let is_part = request.action() == "part";
+        if is_part {
+            let _ = tell.send(());
+        }
+        is_part.then_some(Loss::LateRequest(Duration::from_secs(3600)))
+    });
+    let source = fixture.image("source", &noise(1, 40 << 20));
+    let backup = ["backup", "create", &source, "--standalone", "--json", "--repo", &url];
+    let mut command = fixture.command(&[&backup, s3.as_slice()].concat());
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    told.recv_timeout(Duration::from_secs(60)).unwrap();
+    Ran::of(Command::new("kill").args(["-INT", &child.id().to_string()])).succeeded();
+    let began = Instant::now();
+    let output = child.wait_with_output().unwrap();
+    // Without being given up the request is waited for, and made again, for some minutes.
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let code = output.status.code().unwrap_or(-1);
+    let ran = Ran { code, stdout: text(output.stdout), stderr: text(output.stderr) };
+    ran.failed(1, "canceled", "SIGINT");
 }
 
 #[test]

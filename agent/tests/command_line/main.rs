@@ -8,6 +8,9 @@ mod damage;
 mod deletion_policy;
 mod fixture;
 mod holds;
+#[allow(dead_code, reason = "the tests of the store use all of it")]
+#[path = "../../../repository/tests/repository/support/lossy.rs"]
+mod lossy;
 mod maintaining;
 mod memory;
 mod pruning;

@@ -4,17 +4,22 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use super::{Cache, Creation, ListEntry, ObjectWriter, RangeBuffer, Store, StoreResult};
+use super::{Cache, Creation, GiveUp, ListEntry, ObjectWriter, RangeBuffer, Store, StoreResult};
 
 #[derive(Debug)]
 pub(crate) struct CachedStore {
     pub(crate) inner: Arc<dyn Store>,
-    pub(crate) cache: Cache,
+    pub(crate) cache: Arc<Cache>,
 }
 
 impl Store for CachedStore {
     fn cache(&self) -> Option<&Cache> {
         Some(&self.cache)
+    }
+
+    fn until(&self, give_up: &GiveUp) -> Option<Arc<dyn Store>> {
+        let inner = self.inner.until(give_up)?;
+        Some(Arc::new(Self { inner, cache: Arc::clone(&self.cache) }))
     }
 
     fn url(&self) -> String {

@@ -36,6 +36,8 @@ pub enum StoreErrorKind {
     TooShort,
     /// The key is not one that the format uses.
     InvalidKey,
+    /// The caller had given up before; nothing was sent.
+    GivenUp,
     /// Anything else. For a request that writes it may have happened all the same.
     Other,
 }
@@ -68,6 +70,7 @@ fn describe(kind: &StoreErrorKind, cause: &Option<io::Error>) -> String {
         StoreErrorKind::TooLarge => "it is longer than it can be",
         StoreErrorKind::TooShort => "it ends too early",
         StoreErrorKind::InvalidKey => "the key is not valid",
+        StoreErrorKind::GivenUp => "it was given up",
         StoreErrorKind::Other => "the store failed",
     }
     .to_owned()

@@ -8,6 +8,7 @@ mod cache;
 mod cached;
 mod directory;
 mod error;
+mod give_up;
 mod key;
 mod ranges;
 mod s3;
@@ -17,12 +18,14 @@ mod url;
 
 use std::fmt;
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
 pub use buffer::RangeBuffer;
 pub use cache::Cache;
 pub(crate) use cached::CachedStore;
 pub use directory::DirectoryStore;
 pub use error::{StoreError, StoreErrorKind};
+pub use give_up::GiveUp;
 pub use s3::{ConditionalWrites, S3Encryption, S3Options, S3Store};
 pub use url::{open_store, open_store_with};
 
@@ -116,6 +119,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// What an open [`writer`](Self::writer) holds in memory, in bytes, beyond three writes of 1 MiB.
     fn writer_memory_bytes(&self) -> usize {
         0
+    }
+
+    /// The same store for one job: once `give_up` says so, a request under way gets two seconds to be
+    /// answered, what is small may still be asked once and for as long, and anything else is refused
+    /// as `GivenUp`. `None` where requests do not wait for anybody.
+    fn until(&self, _give_up: &GiveUp) -> Option<Arc<dyn Store>> {
+        None
     }
 
     /// Removes an object.

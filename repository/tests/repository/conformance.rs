@@ -93,13 +93,13 @@ fn write(store: &dyn Store, key: &str, bytes: &[u8], step: usize) -> Creation {
 }
 
 fn what_is_created_is_read(store: &dyn Store) {
-    // A bucket's parts are of 8 MiB.
+    // A bucket's parts are of 6 MiB.
     let (large, parts) = (noise(1, 2_500_000), noise(2, 20 << 20));
     for (key, bytes) in [
         ("read/empty", &b""[..]),
         ("read/a/b/c", b"small"),
         ("read/large", &large),
-        ("read/part", &parts[..8 << 20]),
+        ("read/part", &parts[..6 << 20]),
         ("read/parts", &parts),
     ] {
         assert_eq!(kind(store.get(key, 1 << 30)), StoreErrorKind::NotFound);

@@ -17,6 +17,7 @@ mod damage;
 mod deduplication;
 mod faults;
 mod fixture;
+mod giving_up;
 mod holds;
 mod incremental;
 mod init_and_open;

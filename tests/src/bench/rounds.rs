@@ -8,12 +8,15 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::bucket::{Requests, Server};
 use super::cold::ColdCache;
 use super::files::{are_equal, total_bytes};
 use super::limit::Step;
 use super::measure::{Figures, measured};
 use super::peers::{IMAGE, Peer, Place, THINMOVER};
-use super::report::{LimitReport, LimitRound, Missing, Round, StepFigures, ToolReport};
+use super::report::{
+    LimitReport, LimitRound, Missing, Round, RoundRequests, StepFigures, ToolReport,
+};
 use super::tools::Tool;
 use super::volume::Volume;
 
@@ -23,6 +26,8 @@ pub struct Bench {
     source: PathBuf,
     cold: ColdCache,
     harness: PathBuf,
+    /// Whether repositories are in a bucket.
+    over_s3: bool,
 }
 
 /// What a run found.
@@ -31,7 +36,7 @@ pub struct Measured {
     pub tools: Vec<ToolReport>,
     /// Those that did not.
     pub failed: Vec<Missing>,
-    /// The machine's limit.
+    /// The machine's limit; of no rounds in a run over S3.
     pub limit: LimitReport,
 }
 
@@ -55,7 +60,13 @@ impl Bench {
         std::fs::create_dir(&source)?;
         eprintln!("bench: writing the volume");
         volume.write_to(&source.join(IMAGE))?;
-        Ok(Self { work, source, cold, harness })
+        Ok(Self { work, source, cold, harness, over_s3: false })
+    }
+
+    /// Gives each tool a server with an empty bucket in each of its rounds, if `over_s3`.
+    #[must_use]
+    pub fn over_s3(self, over_s3: bool) -> Self {
+        Self { over_s3, ..self }
     }
 
     /// Runs all rounds. A tool that fails once, or restores other bytes, has no figures; that this
@@ -65,8 +76,12 @@ impl Bench {
     /// When this product or the limit cannot be measured.
     pub fn run(&self, tools: Vec<Tool>, rounds: usize) -> Result<Measured> {
         let (mut failed, mut limit) = (Vec::new(), Vec::new());
+        let is_able = |tool: &Tool| !self.over_s3 || tool.peer.knows_buckets();
+        let (able, unable): (Vec<Tool>, Vec<Tool>) = tools.into_iter().partition(is_able);
+        let unable = unable.iter().map(|tool| tool.peer.name());
+        failed.extend(unable.map(|name| Missing::new(name, "it is not told how to use a bucket")));
         let mut running: Vec<(Tool, Vec<Round>)> =
-            tools.into_iter().map(|tool| (tool, Vec::new())).collect();
+            able.into_iter().map(|tool| (tool, Vec::new())).collect();
         for round in 1..=rounds {
             let mut still = Vec::new();
             for (tool, mut done) in running {
@@ -85,8 +100,10 @@ impl Bench {
                 }
             }
             running = still;
-            eprintln!("bench: round {round} of {rounds}: the machine's limit");
-            limit.push(self.limit_round()?);
+            if !self.over_s3 {
+                eprintln!("bench: round {round} of {rounds}: the machine's limit");
+                limit.push(self.limit_round()?);
+            }
         }
         let report = |(tool, rounds): (Tool, Vec<Round>)| {
             ToolReport::new(tool.peer.name(), &tool.version, tool.peer.options(), rounds)
@@ -97,8 +114,11 @@ impl Bench {
 
     fn tool_round(&self, peer: &dyn Peer, compare: bool) -> Result<Round> {
         let (folder, log) = self.fresh_folder("round")?;
-        let place = Place { folder, source: self.source.clone() };
+        let server = self.over_s3.then(|| Server::start(&folder)).transpose()?;
+        let bucket = server.as_ref().map(|server| server.bucket().clone());
+        let place = Place { folder, source: self.source.clone(), bucket };
         place.prepare()?;
+        let sent = || server.as_ref().map_or(Ok(Requests::default()), Server::requests);
         for command in peer.init(&place)? {
             // Measured like the rest, so that its output is kept and an error shown.
             measured(&self.harness, &command, &place.folder, &log)
@@ -106,22 +126,29 @@ impl Bench {
         }
         let cold = |command: &Command, what: &str| {
             self.cold.empty(&[&self.source, &place.folder])?;
+            let before = sent()?;
             let figures = measured(&self.harness, command, &place.folder, &log)
                 .with_context(|| format!("the {what} failed"))?;
             show(what, figures);
-            Ok::<_, anyhow::Error>(figures)
+            Ok::<_, anyhow::Error>((figures, sent()? - before))
         };
-        let first_backup = cold(&peer.backup(&place), "first backup")?;
-        let stored_bytes = total_bytes(&peer.repository(&place))?;
+        let (first_backup, of_first) = cold(&peer.backup(&place), "first backup")?;
+        let stored_bytes = total_bytes(&place.stored())?;
         self.touch_volume()?;
-        let unchanged_backup = cold(&peer.backup(&place), "unchanged backup")?;
-        let grown_bytes = total_bytes(&peer.repository(&place))?.saturating_sub(stored_bytes);
-        let restore = cold(&peer.restore(&place)?, "restore")?;
+        let (unchanged_backup, of_unchanged) = cold(&peer.backup(&place), "unchanged backup")?;
+        let grown_bytes = total_bytes(&place.stored())?.saturating_sub(stored_bytes);
+        let (restore, of_restore) = cold(&peer.restore(&place)?, "restore")?;
         if compare && !are_equal(&self.source.join(IMAGE), &peer.restored(&place))? {
             bail!("it restored other bytes than it was given");
         }
+        let requests = server.is_some().then_some(RoundRequests {
+            first_backup: of_first,
+            unchanged_backup: of_unchanged,
+            restore: of_restore,
+        });
+        drop(server);
         std::fs::remove_dir_all(&place.folder)?;
-        Ok(Round { first_backup, unchanged_backup, restore, stored_bytes, grown_bytes })
+        Ok(Round { first_backup, unchanged_backup, restore, stored_bytes, grown_bytes, requests })
     }
 
     fn limit_round(&self) -> Result<LimitRound> {

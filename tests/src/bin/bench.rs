@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
+use thinmover_tests::bench::bucket;
 use thinmover_tests::bench::cold::ColdCache;
 use thinmover_tests::bench::limit::{self, Step};
 use thinmover_tests::bench::machine::Machine;
@@ -37,6 +38,9 @@ struct Options {
     /// The peers: installed, all (builds what cargo and go can), none, or names with commas
     #[arg(long, default_value_t = Wanted::Installed)]
     peers: Wanted,
+    /// Back up to a bucket of an S3 server that is started on this machine, and count its requests
+    #[arg(long)]
+    s3: bool,
     /// Where to put volume and repositories while it runs; target/bench if not given
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
@@ -105,7 +109,8 @@ fn bench(options: &Options) -> Result<()> {
     std::fs::create_dir_all(&folder).with_context(|| format!("no {}", folder.display()))?;
     let machine = Machine::here(&folder);
 
-    let bench = Bench::prepare(&folder, &volume, cold, std::env::current_exe()?)?;
+    let harness = std::env::current_exe()?;
+    let bench = Bench::prepare(&folder, &volume, cold, harness)?.over_s3(options.s3);
     let measured = bench.run(tools, options.rounds)?;
     drop(bench);
     not_measured.extend(measured.failed);
@@ -116,6 +121,7 @@ fn bench(options: &Options) -> Result<()> {
         machine,
         volume_bytes: volume.shares_bytes(),
         seed: options.seed,
+        server: options.s3.then_some(bucket::SERVER),
         caches: cold.describe(),
         tools: measured.tools,
         not_measured,

@@ -54,13 +54,13 @@ impl Peer for Copier {
 
     fn init(&self, place: &Place) -> Result<Vec<Command>> {
         let mut command = shell("mkdir \"$0\"");
-        command.arg(self.repository(place));
+        command.arg(place.stored());
         Ok(vec![command])
     }
 
     fn backup(&self, place: &Place) -> Command {
         let mut command = shell("cp --sparse=never \"$0\" \"$1/$$\"");
-        command.arg(place.source.join(IMAGE)).arg(self.repository(place));
+        command.arg(place.source.join(IMAGE)).arg(place.stored());
         command
     }
 
@@ -71,11 +71,12 @@ impl Peer for Copier {
     }
 }
 
-fn run(peers: Vec<Copier>) -> Measured {
+fn run(peers: Vec<Copier>, over_s3: bool) -> Measured {
     let folder = folder();
     let volume = Volume::new(SMALLEST_BYTES, 1).unwrap();
     let harness = env!("CARGO_BIN_EXE_bench").into();
     let bench = Bench::prepare(folder.path(), &volume, ColdCache::Advised, harness).unwrap();
+    let bench = bench.over_s3(over_s3);
     let tools = peers.into_iter().map(|peer| Tool { peer: Box::new(peer), version: "1.0".into() });
     let measured = bench.run(tools.collect(), 2).unwrap();
     drop(bench);
@@ -86,11 +87,12 @@ fn run(peers: Vec<Copier>) -> Measured {
 
 #[test]
 fn only_a_tool_that_restores_the_volume_has_figures() {
-    let measured = run(vec![
+    let peers = vec![
         Copier { name: "true", restore: "cp \"$0\" \"$1\"" },
         Copier { name: "wrong", restore: "cp \"$0\" \"$1\" && printf x >>\"$1\"" },
         Copier { name: "failing", restore: "echo the disk is full >&2; exit 3" },
-    ]);
+    ];
+    let measured = run(peers, false);
 
     let [tool] = measured.tools.as_slice() else { panic!("{:?}", measured.tools) };
     assert_eq!((tool.name.as_str(), tool.rounds.len()), ("true", 2));
@@ -105,6 +107,14 @@ fn only_a_tool_that_restores_the_volume_has_figures() {
 
     assert_eq!(measured.limit.rounds.len(), 2);
     assert!(measured.limit.median.steps.iter().all(|step| step.figures.wall_seconds > 0.0));
+}
+
+#[test]
+fn over_s3_a_tool_that_knows_no_buckets_is_named_and_has_no_figures() {
+    let measured = run(vec![Copier { name: "copier", restore: "" }], true);
+    assert!(measured.tools.is_empty() && measured.limit.rounds.is_empty());
+    assert_eq!(measured.failed[0].name, "copier");
+    assert!(measured.failed[0].reason.contains("bucket"), "{:?}", measured.failed);
 }
 
 #[test]

@@ -52,6 +52,7 @@ pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
     let progress = Progress::default();
     progress.set_phase("verifying");
     let display = Display::start(invocation.progress, &progress);
+    let repository = repository.until(cancel.give_up());
     let report = repository.verify(&manifest, &mut |seen| {
         progress.set_total_bytes(seen.total_bytes);
         progress.set_done_bytes(seen.image_bytes);

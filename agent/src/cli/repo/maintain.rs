@@ -82,6 +82,7 @@ pub(super) fn run(args: &Args, invocation: &Invocation) -> Result<Done> {
     let cancel = cancel_on_signals()?;
     let progress = Progress::default();
     let display = Display::start(invocation.progress, &progress);
+    let repository = repository.until(cancel.give_up());
     let report = repository.maintain(domain.as_ref(), &options, &mut |seen| {
         progress.set_phase(if seen.total > 0 {
             format!("{}: {} of {}", seen.phase, seen.done, seen.total)

@@ -74,15 +74,9 @@ impl Engine {
         spec: &DownloadSpec,
         context: &Context<'_>,
     ) -> Result<DownloadReport> {
+        let repository = &repository.until(context.cancel.give_up());
         let job = Job { engine: self, repository, spec, context, started: Instant::now() };
-        context.progress.set_phase("preparing");
-        if let Some(pool) = &spec.create_in_pool {
-            return job.to_new_volume(pool);
-        }
-        match self.find(&spec.target, &context.scope)? {
-            Found::Volume(found) => job.to_volume(*found),
-            Found::Path(path) => job.to_path(&path),
-        }
+        job.run().map_err(|failure| context.cause(failure))
     }
 }
 
@@ -95,6 +89,18 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    fn run(&self) -> Result<DownloadReport> {
+        let Self { engine, spec, context, .. } = *self;
+        context.progress.set_phase("preparing");
+        if let Some(pool) = &spec.create_in_pool {
+            return self.to_new_volume(pool);
+        }
+        match engine.find(&spec.target, &context.scope)? {
+            Found::Volume(found) => self.to_volume(*found),
+            Found::Path(path) => self.to_path(&path),
+        }
+    }
+
     /// The backup that is meant, for a target with this identity; one that fits into the memory.
     fn backup(&self, identity: &str) -> Result<Manifest> {
         let manifest = self.named_backup(identity)?;
@@ -188,7 +194,8 @@ impl Job<'_> {
                 target.finish()?;
                 Ok(report)
             }
-            Err(mut failure) => {
+            Err(failure) => {
+                let mut failure = self.context.cause(failure);
                 if target.is_marked() {
                     failure.message = format!(
                         "{}; {} is half restored and marked so, a restore to it can be run again",

@@ -140,6 +140,16 @@ impl Engine {
         spec: &UploadSpec,
         context: &Context<'_>,
     ) -> Result<UploadReport> {
+        let repository = &repository.until(context.cancel.give_up());
+        self.make_backup(repository, spec, context).map_err(|failure| context.cause(failure))
+    }
+
+    fn make_backup(
+        &self,
+        repository: &Repository,
+        spec: &UploadSpec,
+        context: &Context<'_>,
+    ) -> Result<UploadReport> {
         context.progress.set_phase("preparing");
         let block_bytes = spec.block_bytes.map_or(BLOCK_BYTES_DEFAULT, |bytes| {
             // What does not fit is outside the format's bounds, which the repository names.
@@ -223,6 +233,7 @@ impl Upload<'_> {
         let begun = Begun { session, taken_at, previous: last.manifest };
         let stored = self.read_snapshot(&mut snapshot, &volume, begun, base, kept);
         drop(watch);
+        let stored = stored.map_err(|failure| self.context.cause(failure));
         let handed = stored.map(|stored| self.hand_over(&mut snapshot, &volume, kept, stored));
         let stays = matches!(handed, Ok((_, true)));
         let removed = if stays { Ok(()) } else { self.remove_snapshot(snapshot) };

@@ -1,6 +1,7 @@
 //! What a store and its writers share: the connection, the threads, and where everything is.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::runtime::{Handle, Runtime};
 
 use super::conditional::Conditions;
 use crate::store::key::{is_valid_key, is_valid_prefix};
-use crate::store::{StoreError, StoreErrorKind, StoreResult};
+use crate::store::{GiveUp, StoreError, StoreErrorKind, StoreResult};
 
 /// The bounds of a request's attempts.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +20,14 @@ pub(super) struct Limits {
     pub(super) retry: Duration,
 }
 
+/// One job's way to what all share; cheap to clone.
+#[derive(Clone)]
 pub(super) struct Client {
+    shared: Arc<Shared>,
+    give_up: GiveUp,
+}
+
+struct Shared {
     s3: AmazonS3,
     url: String,
     /// The address and the endpoint, for messages.
@@ -48,7 +56,7 @@ impl Client {
             .enable_all()
             .build()?;
         let handle = runtime.handle().clone();
-        Ok(Self {
+        let shared = Shared {
             s3,
             url,
             place,
@@ -58,40 +66,50 @@ impl Client {
             has_answered: AtomicBool::new(false),
             runtime: Some(runtime),
             handle,
-        })
+        };
+        Ok(Self { shared: Arc::new(shared), give_up: GiveUp::default() })
+    }
+
+    /// The same, until `give_up` says so.
+    pub(super) fn until(&self, give_up: &GiveUp) -> Self {
+        Self { shared: Arc::clone(&self.shared), give_up: give_up.clone() }
+    }
+
+    pub(super) fn give_up(&self) -> &GiveUp {
+        &self.give_up
     }
 
     pub(super) fn s3(&self) -> &AmazonS3 {
-        &self.s3
+        &self.shared.s3
     }
 
     pub(super) fn url(&self) -> &str {
-        &self.url
+        &self.shared.url
     }
 
     pub(super) fn limits(&self) -> Limits {
-        self.limits
+        self.shared.limits
     }
 
     pub(super) fn conditions(&self) -> &Conditions {
-        &self.conditions
+        &self.shared.conditions
     }
 
     pub(super) fn has_answered(&self) -> bool {
-        self.has_answered.load(Ordering::Relaxed)
+        self.shared.has_answered.load(Ordering::Relaxed)
     }
 
     pub(super) fn note_answered(&self) {
-        self.has_answered.store(true, Ordering::Relaxed);
+        self.shared.has_answered.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn handle(&self) -> &Handle {
-        &self.handle
+        &self.shared.handle
     }
 
     /// Waits on the calling thread, which must not be one that runs other tasks.
     pub(super) fn wait<F: Future>(&self, future: F) -> F::Output {
-        self.handle.block_on(future)
+        self.shared.handle.block_on(future)
     }
 
     /// The object's key in the bucket.
@@ -100,13 +118,13 @@ impl Client {
         if !is_valid_key(key) {
             return Err(invalid());
         }
-        Path::parse(format!("{}{key}", self.prefix)).map_err(|_| invalid())
+        Path::parse(format!("{}{key}", self.shared.prefix)).map_err(|_| invalid())
     }
 
     /// A prefix in the bucket.
     pub(super) fn folder(&self, prefix: &str) -> StoreResult<String> {
         if is_valid_prefix(prefix) {
-            Ok(format!("{}{prefix}", self.prefix))
+            Ok(format!("{}{prefix}", self.shared.prefix))
         } else {
             Err(self.error(StoreErrorKind::InvalidKey, "list", prefix, None))
         }
@@ -114,7 +132,7 @@ impl Client {
 
     /// The store's key of what is in the bucket; none for what is not the store's.
     pub(super) fn key<'p>(&self, path: &'p Path) -> Option<&'p str> {
-        path.as_ref().strip_prefix(&self.prefix)
+        path.as_ref().strip_prefix(&self.shared.prefix)
     }
 
     pub(super) fn error(
@@ -128,13 +146,13 @@ impl Client {
             kind,
             action,
             key: key.to_owned(),
-            place: self.place.clone(),
+            place: self.shared.place.clone(),
             cause: reason.map(std::io::Error::other),
         }
     }
 }
 
-impl Drop for Client {
+impl Drop for Shared {
     fn drop(&mut self) {
         // Whoever drops it may be a thread that must not wait.
         if let Some(runtime) = self.runtime.take() {

@@ -52,6 +52,12 @@ impl Failed {
         failed
     }
 
+    /// Nobody waited for it before it was sent.
+    pub(super) fn given_up() -> Self {
+        let reason = "it was given up before it was asked".to_owned();
+        Self { kind: StoreErrorKind::GivenUp, is_definite: true, ..Self::other(reason) }
+    }
+
     /// As an error of `action` on `key`, for a request that reads.
     pub(super) fn on_read(self, client: &Client, action: &'static str, key: &str) -> StoreError {
         client.error(self.kind, action, key, Some(self.reason))

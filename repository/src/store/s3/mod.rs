@@ -23,12 +23,12 @@ use std::fmt;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use super::{Creation, ListEntry, ObjectWriter, RangeBuffer, Store, StoreResult};
+use super::{Creation, GiveUp, ListEntry, ObjectWriter, RangeBuffer, Store, StoreResult};
 use client::Client;
 pub use options::{ConditionalWrites, S3Encryption, S3Options};
 
 /// Objects in a bucket, all below one prefix.
-pub struct S3Store(Arc<Client>);
+pub struct S3Store(Client);
 
 impl S3Store {
     /// The store at `s3://bucket/prefix`. Reads the files that `options` names; nothing is sent.
@@ -37,7 +37,7 @@ impl S3Store {
     /// What cannot be used and why, as text.
     pub(super) fn new(url: &str, options: &S3Options) -> Result<Self, String> {
         let address = address::Address::parse(url)?;
-        Ok(Self(Arc::new(connect::connect(address, options)?)))
+        Ok(Self(connect::connect(address, options)?))
     }
 }
 
@@ -81,11 +81,15 @@ impl Store for S3Store {
     }
 
     fn writer(&self, key: &str, expected_bytes: u64) -> StoreResult<Box<dyn ObjectWriter>> {
-        Ok(Box::new(writer::S3Writer::new(Arc::clone(&self.0), key, expected_bytes)?))
+        Ok(Box::new(writer::S3Writer::new(self.0.clone(), key, expected_bytes)?))
     }
 
     fn writer_memory_bytes(&self) -> usize {
         writer::MEMORY_BYTES
+    }
+
+    fn until(&self, give_up: &GiveUp) -> Option<Arc<dyn Store>> {
+        Some(Arc::new(Self(self.0.until(give_up))))
     }
 
     fn delete(&self, key: &str) -> StoreResult<()> {

@@ -4,6 +4,7 @@
 //! was given up may still arrive (FORMAT.md, section 12).
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use super::attempt::{Answer, watch};
 use super::client::Client;
 use super::failure::Failed;
 use crate::crypto::random;
+use crate::store::GiveUp;
 
 /// The first pause is up to this, each further one up to twice the one before it.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -19,6 +21,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 /// For so long a store is looked for that has never answered.
 const FIRST_CONTACT: Duration = Duration::from_secs(10);
+/// What an attempt has for its answer once its caller has given up.
+const LAST_WAIT: Duration = Duration::from_secs(2);
+/// What moves more is not begun any more then. What ends a session or takes a mark back is far less.
+const LAST_BYTES: u64 = 64 << 10;
 /// The slowest line that is reckoned with, in bytes a second.
 const BYTES_PER_SECOND: u64 = 64 << 10;
 
@@ -41,11 +47,15 @@ where
 {
     let limits = client.limits();
     let attempt_limit = limits.attempt + Duration::from_secs(bytes / BYTES_PER_SECOND);
+    let give_up = client.give_up();
     let (began, mut round, mut in_doubt) = (Instant::now(), 0_u32, false);
     loop {
+        if give_up.is_given_up() && bytes > LAST_BYTES {
+            return Tried { result: Err(Failed::given_up()), in_doubt };
+        }
         let answer = Arc::new(Mutex::new(Answer::default()));
         let watched = watch(Arc::clone(&answer), attempt());
-        let outcome = tokio::time::timeout(attempt_limit, watched).await;
+        let outcome = within(attempt_limit, give_up, watched).await;
         let answer = std::mem::take(&mut *answer.lock().unwrap_or_else(PoisonError::into_inner));
         if answer.status.is_some() {
             client.note_answered();
@@ -53,18 +63,37 @@ where
         let failed = match outcome {
             Ok(Ok(value)) => return Tried { result: Ok(value), in_doubt },
             Ok(Err(error)) => Failed::new(&answer, &error),
-            Err(_) => Failed::unanswered(attempt_limit, &answer),
+            Err(waited) => Failed::unanswered(waited, &answer),
         };
         let time =
             if client.has_answered() { limits.retry } else { limits.retry.min(FIRST_CONTACT) };
         let pause = pause(round, answer.retry_after);
-        if !failed.is_worth_retrying || began.elapsed() + pause > time {
+        let is_last = !failed.is_worth_retrying || began.elapsed() + pause > time;
+        if is_last || pause_until(pause, give_up).await.is_err() {
             return Tried { result: Err(failed), in_doubt };
         }
         in_doubt |= !failed.is_definite;
-        tokio::time::sleep(pause).await;
         round = round.saturating_add(1);
     }
+}
+
+/// Runs an attempt for so long, or shortly once its caller has given up. An error is how long it had.
+pub(super) async fn within<F: Future>(
+    limit: Duration,
+    give_up: &GiveUp,
+    attempt: F,
+) -> Result<F::Output, Duration> {
+    let mut attempt = pin!(attempt);
+    let limit = tokio::select! {
+        output = tokio::time::timeout(limit, &mut attempt) => return output.map_err(|_| limit),
+        () = give_up.given_up() => LAST_WAIT.min(limit),
+    };
+    tokio::time::timeout(limit, attempt).await.map_err(|_| limit)
+}
+
+/// An error once the caller has given up.
+async fn pause_until(pause: Duration, give_up: &GiveUp) -> Result<(), ()> {
+    tokio::time::timeout(pause, give_up.given_up()).await.map_or(Ok(()), Err)
 }
 
 /// Anything up to a limit that doubles each time, so that many hosts do not come back at once.

@@ -1,7 +1,5 @@
 //! Large objects: sent in parts while they are made, one part on its way and one being filled.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
@@ -11,26 +9,29 @@ use super::client::Client;
 use super::create::create;
 use super::failure::Failed;
 use super::read;
-use super::retry::{Tried, attempts};
+use super::retry::{Tried, attempts, within};
 use crate::store::{Creation, ObjectWriter, StoreErrorKind, StoreResult};
 
 /// Every part but the last has this length. S3 wants at least 5 MiB, and at most 10,000 parts.
-const PART_BYTES: usize = 8 << 20;
-/// One part on its way and one being filled.
-pub(super) const MEMORY_BYTES: usize = 2 * PART_BYTES;
+/// Six make a pack, and twice two are little enough for two workers in the default memory.
+const PART_BYTES: usize = 6 << 20;
+/// One part on its way and one being filled, instead of three writes of 1 MiB.
+pub(super) const MEMORY_BYTES: usize = 2 * PART_BYTES - (3 << 20);
 
 type Sent = Result<PartId, Failed>;
 
 /// An object in the making. What fits into one part is created in one request, and conditionally;
 /// the name of a larger one must be the caller's alone.
 pub(super) struct S3Writer {
-    client: Arc<Client>,
+    client: Client,
     key: String,
     path: Path,
     /// Room to begin with: what is expected, up to a part.
     room_bytes: usize,
     filling: Vec<u8>,
     upload: Option<Upload>,
+    /// Whether an append failed: a part is missing.
+    has_failed: bool,
 }
 
 /// An upload by parts that has begun and neither been completed nor given up.
@@ -42,11 +43,11 @@ struct Upload {
 }
 
 impl S3Writer {
-    pub(super) fn new(client: Arc<Client>, key: &str, expected_bytes: u64) -> StoreResult<Self> {
+    pub(super) fn new(client: Client, key: &str, expected_bytes: u64) -> StoreResult<Self> {
         let path = client.path("create", key)?;
         let room_bytes = usize::try_from(expected_bytes).unwrap_or(PART_BYTES).min(PART_BYTES);
         let (key, filling) = (key.to_owned(), Vec::new());
-        Ok(Self { client, key, path, room_bytes, filling, upload: None })
+        Ok(Self { client, key, path, room_bytes, filling, upload: None, has_failed: false })
     }
 
     /// Sends what has been filled as the next part, once the one before it has arrived.
@@ -58,7 +59,7 @@ impl S3Writer {
         }
         let Some(upload) = &mut self.upload else { return Ok(()) };
         upload.sent_bytes += part.len() as u64;
-        let (client, path) = (Arc::clone(&self.client), self.path.clone());
+        let (client, path) = (self.client.clone(), self.path.clone());
         let (id, number) = (upload.id.clone(), upload.parts.len());
         upload.on_its_way = Some(self.client.handle().spawn(async move {
             let tried = attempts(&client, part.len() as u64, || {
@@ -118,7 +119,26 @@ impl S3Writer {
 }
 
 impl ObjectWriter for S3Writer {
-    fn append(&mut self, mut bytes: &[u8]) -> StoreResult<()> {
+    fn append(&mut self, bytes: &[u8]) -> StoreResult<()> {
+        self.check()?;
+        self.has_failed = true;
+        self.take(bytes)?;
+        self.has_failed = false;
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> StoreResult<Creation> {
+        self.check()?;
+        if self.upload.is_some() {
+            self.send()?;
+            self.receive()?;
+        }
+        self.complete()
+    }
+}
+
+impl S3Writer {
+    fn take(&mut self, mut bytes: &[u8]) -> StoreResult<()> {
         while !bytes.is_empty() {
             if self.filling.len() == PART_BYTES {
                 self.send()?;
@@ -133,12 +153,12 @@ impl ObjectWriter for S3Writer {
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>) -> StoreResult<Creation> {
-        if self.upload.is_some() {
-            self.send()?;
-            self.receive()?;
+    fn check(&self) -> StoreResult<()> {
+        if !self.has_failed {
+            return Ok(());
         }
-        self.complete()
+        let reason = Some("a part of it could not be sent".to_owned());
+        Err(self.client.error(StoreErrorKind::Other, "write", &self.key, reason))
     }
 }
 
@@ -151,6 +171,6 @@ impl Drop for S3Writer {
         // Nothing of it can be seen. One that cannot be given up now is the bucket's rule's to end.
         let abort = self.client.s3().abort_multipart(&self.path, &upload.id);
         let limit = self.client.limits().attempt;
-        let _ = self.client.wait(async { tokio::time::timeout(limit, abort).await });
+        let _ = self.client.wait(within(limit, self.client.give_up(), abort));
     }
 }

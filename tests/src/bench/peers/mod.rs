@@ -15,6 +15,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::bucket::Bucket;
+
 pub use thinmover::NAME as THINMOVER;
 
 /// The passphrase of every repository.
@@ -31,11 +33,18 @@ pub struct Place {
     pub folder: PathBuf,
     /// The folder with the volume in it.
     pub source: PathBuf,
+    /// Where the repository is in a run over S3.
+    pub bucket: Option<Bucket>,
 }
 
 impl Place {
     fn repository(&self) -> PathBuf {
         self.folder.join("repository")
+    }
+
+    /// What counts as stored: all of it lies below this folder.
+    pub fn stored(&self) -> PathBuf {
+        self.bucket.as_ref().map_or_else(|| self.repository(), |bucket| bucket.objects.clone())
     }
 
     /// For caches, configuration and whatever else a tool keeps at home.
@@ -57,6 +66,8 @@ impl Place {
         let mut command = Command::new(binary);
         command.current_dir(&self.source).env("HOME", self.home());
         command.env_remove("XDG_CACHE_HOME").env_remove("XDG_CONFIG_HOME");
+        // A server on this machine is reached without a proxy.
+        command.env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
         command
     }
 
@@ -105,9 +116,9 @@ pub trait Peer {
         place.restored().join(IMAGE)
     }
 
-    /// What counts as stored.
-    fn repository(&self, place: &Place) -> PathBuf {
-        place.repository()
+    /// Whether it is told how to use a bucket.
+    fn knows_buckets(&self) -> bool {
+        false
     }
 }
 

@@ -20,7 +20,15 @@ struct Restic(PathBuf);
 impl Restic {
     fn command(&self, place: &Place, subcommand: &str) -> Command {
         let mut command = place.command(&self.0);
-        command.arg(subcommand).arg("--repo").arg(place.repository());
+        command.arg(subcommand).arg("--repo");
+        match &place.bucket {
+            None => command.arg(place.repository()),
+            Some(bucket) => {
+                command.env("AWS_ACCESS_KEY_ID", bucket.key_id);
+                command.env("AWS_SECRET_ACCESS_KEY", bucket.secret);
+                command.arg(format!("s3:{}/{}/repository", bucket.endpoint, bucket.name))
+            }
+        };
         command.arg("--password-file").arg(place.password_file());
         command.arg("--cache-dir").arg(place.home().join("cache"));
         command
@@ -34,6 +42,10 @@ impl Peer for Restic {
 
     fn options(&self) -> &'static str {
         "init --repository-version 2; restore --sparse where it has that (0.15 and later)"
+    }
+
+    fn knows_buckets(&self) -> bool {
+        true
     }
 
     fn version(&self) -> Command {

@@ -27,8 +27,16 @@ impl Thinmover {
         command
     }
 
-    fn url(place: &Place) -> String {
-        format!("file://{}", place.repository().display())
+    /// Adds the repository as the value of `option`, or as an argument of its own.
+    fn add_repository(command: &mut Command, option: Option<&str>, place: &Place) {
+        command.args(option);
+        match &place.bucket {
+            None => command.arg(format!("file://{}", place.repository().display())),
+            Some(bucket) => command
+                .arg(format!("s3://{}/repository", bucket.name))
+                .args(["--s3-endpoint", &bucket.endpoint, "--s3-credentials-file"])
+                .arg(&bucket.credentials_file),
+        };
     }
 }
 
@@ -39,6 +47,10 @@ impl Peer for Thinmover {
 
     fn options(&self) -> &'static str {
         "--standalone --copy-method direct (AES-256-GCM, zstd 1, blocks of 256 KiB)"
+    }
+
+    fn knows_buckets(&self) -> bool {
+        true
     }
 
     fn version(&self) -> Command {
@@ -54,20 +66,23 @@ impl Peer for Thinmover {
         );
         std::fs::write(place.home().join("config.toml"), config)?;
         let mut command = self.command(place);
-        command.args(["repo", "init", &Self::url(place)]);
+        command.args(["repo", "init"]);
+        Self::add_repository(&mut command, None, place);
         Ok(vec![command])
     }
 
     fn backup(&self, place: &Place) -> Command {
         let mut command = self.command(place);
         command.args(["backup", "create", "--standalone", "--copy-method", "direct"]);
-        command.args(["--repo", &Self::url(place)]).arg(place.source.join(IMAGE));
+        Self::add_repository(&mut command, Some("--repo"), place);
+        command.arg(place.source.join(IMAGE));
         command
     }
 
     fn restore(&self, place: &Place) -> Result<Command> {
         let mut command = self.command(place);
-        command.args(["restore", "--standalone", "--yes", "--repo", &Self::url(place)]);
+        command.args(["restore", "--standalone", "--yes"]);
+        Self::add_repository(&mut command, Some("--repo"), place);
         command.arg("--source").arg(place.source.join(IMAGE));
         command.arg("latest").arg(self.restored(place));
         Ok(command)

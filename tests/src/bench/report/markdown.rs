@@ -6,9 +6,13 @@ use super::{Missing, Report};
 /// A whole Markdown document that shows the picture `picture_name` beside it.
 pub(super) fn document(report: &Report, picture_name: &str) -> String {
     let mut text = String::from("# How fast\n\n");
+    let what = match report.server {
+        None => "thinmover, its peers and the machine's own limit on the same volume in one run",
+        Some(_) => "thinmover and its peers over S3, on the same volume in one run",
+    };
     text.push_str(&format!(
-        "Written by `make bench` on {}: thinmover, its peers and the machine's own limit on the same \
-         volume in one run.\n\n![Time, memory and stored size of each tool]({picture_name})\n\n{RATIO_NOTE}\n",
+        "Written by `make bench` on {}: {what}.\n\n![Time, memory and stored size of each \
+         tool]({picture_name})\n\n{RATIO_NOTE}\n",
         report.date.get(..10).unwrap_or(&report.date),
     ));
     for table in tables(report) {
@@ -85,12 +89,20 @@ fn method(report: &Report) -> String {
         "Every restored volume is compared with the original byte for byte in the tool's first \
          round."
             .to_owned(),
-        "The limit is a plain program with the product's libraries: O_DIRECT reads by 4 threads, \
+    ];
+    points.push(match report.server {
+        None => "The limit is a plain program with the product's libraries: O_DIRECT reads by 4 threads, \
          keyed BLAKE3, zstd 1 and AES-256-GCM by 2, packs of 32 MiB written past the page cache. The \
          limit of a first backup is all steps, of an unchanged one reading and hashing, of a \
          restore a plain write of as many bytes as are not holes."
             .to_owned(),
-    ];
+        Some(server) => format!(
+            "The repositories are in a bucket of {server} on 127.0.0.1, over plain HTTP: one that was \
+             just started and is empty for each tool and round, on the same disk. Its requests are \
+             counted by its own log; `multipart` are those that begin and complete an object of parts. \
+             How long a line to a real store would take is not in these figures."
+        ),
+    });
     points.extend(report.busy_note());
     points.iter().map(|point| format!("- {}\n", escaped(point))).collect()
 }

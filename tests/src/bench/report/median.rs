@@ -36,6 +36,8 @@ pub(super) fn of_rounds(rounds: &[Round]) -> Round {
         restore: of_figures(rounds.iter().map(|round| &round.restore)),
         stored_bytes: median_bytes(rounds.iter().map(|round| round.stored_bytes).collect()),
         grown_bytes: median_bytes(rounds.iter().map(|round| round.grown_bytes).collect()),
+        // They follow from what is done, so one round's are as good as another's.
+        requests: rounds.last().and_then(|round| round.requests),
     }
 }
 

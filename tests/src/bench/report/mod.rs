@@ -12,6 +12,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use super::bucket::Requests;
 use super::limit::Step;
 use super::machine::Machine;
 use super::measure::Figures;
@@ -42,6 +43,9 @@ pub struct Report {
     pub volume_bytes: Shares,
     /// The volume's seed.
     pub seed: u64,
+    /// The server of a run over S3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<&'static str>,
     /// How cold the caches were.
     pub caches: &'static str,
     /// The tools, this product first.
@@ -84,6 +88,21 @@ pub struct Round {
     pub stored_bytes: u64,
     /// What the unchanged backup added to it.
     pub grown_bytes: u64,
+    /// What it asked of a server, over S3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<RoundRequests>,
+}
+
+/// The requests of each job of a round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoundRequests {
+    /// Of the first backup.
+    pub first_backup: Requests,
+    /// Of the unchanged backup.
+    pub unchanged_backup: Requests,
+    /// Of the restore.
+    pub restore: Requests,
 }
 
 /// A round divided by another.
@@ -216,9 +235,15 @@ impl Report {
         let share = self.others_share();
         (share > QUIET_SHARE).then(|| {
             let percent = share * 100.0;
-            format!(
-                "The machine was not idle: others had {percent:.0} % of its processors meanwhile."
-            )
+            match self.server {
+                None => format!(
+                    "The machine was not idle: others had {percent:.0} % of its processors meanwhile."
+                ),
+                Some(server) => format!(
+                    "{server} runs on the same machine: it and all others had {percent:.0} % of the \
+                     processors meanwhile."
+                ),
+            }
         })
     }
 

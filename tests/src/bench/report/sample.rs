@@ -20,6 +20,7 @@ pub(super) fn round(wall_seconds: f64) -> Round {
         restore: figures(wall_seconds / 2.0),
         stored_bytes: 1641 << 20,
         grown_bytes: 3 << 10,
+        requests: None,
     }
 }
 
@@ -42,6 +43,7 @@ pub(super) fn report() -> Report {
         },
         volume_bytes: Volume::new(4 << 30, 1).unwrap().shares_bytes(),
         seed: 1,
+        server: None,
         caches: "cold",
         tools: vec![
             ToolReport::new("thinmover", "0.1.0", "", own),

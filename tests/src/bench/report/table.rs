@@ -1,6 +1,7 @@
 //! The tables of a report as plain data, and as text.
 
-use super::{FigureRatios, Ratios, Report, Round, ToolReport};
+use super::{FigureRatios, Ratios, Report, Round, RoundRequests, ToolReport};
+use crate::bench::bucket::Requests;
 use crate::bench::limit::Step;
 use crate::bench::measure::Figures;
 use crate::bench::peers::THINMOVER;
@@ -34,7 +35,7 @@ pub(super) struct Cell {
 
 /// All tables of a report.
 pub(super) fn tables(report: &Report) -> Vec<Table> {
-    vec![
+    let mut tables = vec![
         phases(report, "Time", |figures| seconds(figures.wall_seconds), |ratios| ratios.wall, true),
         phases(
             report,
@@ -51,8 +52,40 @@ pub(super) fn tables(report: &Report) -> Vec<Table> {
             false,
         ),
         stored(report),
-        limit(report),
-    ]
+    ];
+    if report.limit.rounds.is_empty() {
+        tables.extend(REQUESTS.map(|(title, of)| requests(report, title, of)));
+    } else {
+        tables.push(limit(report));
+    }
+    tables
+}
+
+/// A table of requests: its title, and which ones.
+type RequestsOf = (&'static str, fn(&RoundRequests) -> Requests);
+
+/// All of them.
+const REQUESTS: [RequestsOf; 3] = [
+    ("Requests of a first backup", |requests| requests.first_backup),
+    ("Requests of an unchanged backup", |requests| requests.unchanged_backup),
+    ("Requests of a restore", |requests| requests.restore),
+];
+
+fn requests(report: &Report, title: &'static str, of: fn(&RoundRequests) -> Requests) -> Table {
+    let of_tool = |tool: &ToolReport| tool.median.requests.as_ref().map(of).unwrap_or_default();
+    let own = report.own().map(of_tool).unwrap_or_default().total();
+    let row = |tool: &ToolReport| {
+        let requests = of_tool(tool);
+        let is_peer = tool.name != THINMOVER && own > 0;
+        let ratio = is_peer.then(|| requests.total() as f64 / own as f64);
+        let mut cells = vec![Cell { value: requests.total().to_string(), ratio }];
+        let kinds = requests.kinds();
+        cells.extend(kinds.map(|(_, count)| Cell { value: count.to_string(), ratio: None }));
+        (tool.title(), cells)
+    };
+    let kinds = Requests::default().kinds();
+    let columns = std::iter::once("all").chain(kinds.map(|(kind, _)| kind)).collect();
+    Table { title, columns, rows: report.tools.iter().map(row).collect() }
 }
 
 fn phases(
@@ -222,6 +255,23 @@ mod tests {
         assert_eq!(limits, ["0.80×", "0.73×", "0.80×"]);
         let memory = &tables[2];
         assert_eq!(memory.rows.len(), 2, "the limit's program is not bounded in memory");
+    }
+
+    #[test]
+    fn over_s3_requests_stand_where_the_limit_would() {
+        let mut report = sample::report();
+        report.limit = super::super::LimitReport::default();
+        for (tool, put) in report.tools.iter_mut().zip([2, 6]) {
+            let first_backup = Requests { put, ..Requests::default() };
+            tool.median.requests = Some(RoundRequests { first_backup, ..Default::default() });
+        }
+        let tables = tables(&report);
+        assert!(tables.iter().all(|table| !table.title.contains("limit")));
+        let table = tables.iter().find(|table| table.title.contains("first")).unwrap();
+        let cell = |row: usize, column: usize| &table.rows[row].1[column];
+        assert_eq!((table.columns[0], table.columns[1]), ("all", "PUT"));
+        assert_eq!((cell(0, 0).value.as_str(), cell(0, 0).ratio), ("2", None));
+        assert_eq!((cell(1, 1).value.as_str(), cell(1, 0).ratio), ("6", Some(3.0)));
     }
 
     #[test]
