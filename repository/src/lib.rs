@@ -60,6 +60,7 @@ mod collect;
 mod config;
 mod container;
 mod crypto;
+mod digest;
 mod error;
 mod hold;
 mod id;

@@ -1,13 +1,13 @@
 //! Which backups there are: outcomes without a tomb (FORMAT.md, section 12).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
 use crate::hold::Hold;
 use crate::keep;
 use crate::manifest::{self, Manifest, OUTCOME_BYTES_MAX, Outcome};
-use crate::names::{self, BackupLocation, Domain, DomainId, VolumeId, VolumeKey};
+use crate::names::{self, BackupLocation, DigestLocation, Domain, DomainId, VolumeId, VolumeKey};
 use crate::session::Ends;
 use crate::store::Store;
 
@@ -104,13 +104,14 @@ pub(crate) fn live(
     store: &dyn Store,
     domain: DomainId,
     volume: Option<VolumeId>,
-) -> Result<Vec<Live>> {
-    let Ends { outcomes, tombs, holds } = match volume {
+) -> Result<(Vec<Live>, BTreeSet<DigestLocation>)> {
+    let Ends { outcomes, tombs, holds, digests } = match volume {
         Some(volume) => Ends::list_of(store, domain, volume)?,
         None => Ends::list(store, domain)?,
     };
     let live = outcomes.difference(&tombs).copied();
-    Ok(live.map(|location| Live { location, is_held: holds.contains(&location) }).collect())
+    let live = live.map(|location| Live { location, is_held: holds.contains(&location) });
+    Ok((live.collect(), digests))
 }
 
 /// Whether a backup was live when this was called. The tomb is looked for first: collection removes

@@ -8,6 +8,8 @@ use crate::id::decode_hex;
 
 pub(crate) const CONFIG: &str = "config";
 pub(crate) const SLOTS: &str = "slot/";
+/// What the name of a digest begins with; it stands among the outcomes of its volume.
+const DIGEST: &str = "digest.";
 pub(crate) const DOMAINS: &str = "domain/";
 
 macro_rules! hex_name {
@@ -69,6 +71,30 @@ hex_name!(
     pub(crate) ReaderId,
     16
 );
+
+hex_name!(
+    /// A digest. Random.
+    pub(crate) DigestId,
+    16
+);
+
+/// A digest of a volume's backups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DigestLocation {
+    pub(crate) domain: DomainId,
+    pub(crate) volume: VolumeId,
+    pub(crate) id: DigestId,
+}
+
+impl DigestLocation {
+    pub(crate) fn random(domain: DomainId, volume: VolumeId) -> Result<Self> {
+        Ok(Self { domain, volume, id: DigestId(random()?) })
+    }
+
+    pub(crate) fn key(&self) -> String {
+        format!("{}{}/{DIGEST}{}", outcomes(self.domain), self.volume, self.id)
+    }
+}
 
 impl SessionId {
     pub(crate) fn random() -> Result<Self> {
@@ -309,6 +335,12 @@ pub(crate) fn retention(domain: DomainId) -> String {
 
 pub(crate) fn generations(domain: DomainId) -> String {
     format!("{DOMAINS}{domain}/gen/")
+}
+
+/// Takes `<volume>/digest.<id>` off a key below `prefix`.
+pub(crate) fn parse_digest(prefix: &str, key: &str) -> Option<(VolumeId, DigestId)> {
+    let (volume, name) = key.strip_prefix(prefix)?.split_once('/')?;
+    Some((volume.parse().ok()?, name.strip_prefix(DIGEST)?.parse().ok()?))
 }
 
 /// Takes `<volume>/<session>` off a key below `prefix`; `None` for a name of another shape.

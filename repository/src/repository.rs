@@ -11,6 +11,7 @@ use crate::crypto::{
     DomainKeys, Encryption, Passphrase, PassphraseCost, RepositoryKeys, Slot, SlotError, random,
     random_secret, seal_slot,
 };
+use crate::digest;
 use crate::error::{Error, Result};
 use crate::hold::{self, Hold};
 use crate::listing::{self, Backups, DamagedBackup, Filter, Found, Live};
@@ -188,7 +189,7 @@ impl Repository {
         })?;
         let mut backups = 0;
         for domain in listing::domains(&*self.store)? {
-            backups += listing::live(&*self.store, domain, None)?.len() as u64;
+            backups += listing::live(&*self.store, domain, None)?.0.len() as u64;
         }
         Ok(RepositoryStatus {
             url: self.url(),
@@ -219,8 +220,14 @@ impl Repository {
         for domain in domains {
             let keys = self.domain_keys(domain);
             let volume = filter.volume.as_ref().map(|volume| keys.volume_id(&volume.0));
-            for Live { location, is_held } in listing::live(&*self.store, domain, volume)? {
-                match listing::read_listed(&*self.store, &keys, location) {
+            let (live, digests) = listing::live(&*self.store, domain, volume)?;
+            let mut digested = digest::read_all(&*self.store, &keys, &digests)?;
+            for Live { location, is_held } in live {
+                let manifest = match digested.remove(&location.session) {
+                    Some(manifest) => Ok(Some(manifest)),
+                    None => listing::read_listed(&*self.store, &keys, location),
+                };
+                match manifest {
                     Ok(Some(manifest)) if filter.matches(&manifest) => backups.live.push(manifest),
                     Ok(_) => continue,
                     Err(error) if error.is_of_one_backup() => {
@@ -290,7 +297,7 @@ impl Repository {
         let mut matches: BTreeMap<BackupLocation, Live> = BTreeMap::new();
         if !id.is_empty() {
             for domain in listing::domains(&*self.store)? {
-                let live = listing::live(&*self.store, domain, None)?.into_iter();
+                let live = listing::live(&*self.store, domain, None)?.0.into_iter();
                 let named = live.filter(|it| it.location.session.to_string().starts_with(id));
                 matches.extend(named.map(|it| (it.location, it)));
             }

@@ -22,6 +22,8 @@ pub(crate) enum SealedKind {
     Generation,
     /// Why a backup is not to be deleted.
     Hold,
+    /// Manifests of several backups.
+    Digest,
     /// A blob in a host's cache; in no store.
     Kept,
 }
@@ -34,14 +36,23 @@ impl SealedKind {
             Self::Mark => 3,
             Self::Generation => 4,
             Self::Hold => 5,
+            Self::Digest => 6,
             Self::Kept => 255,
         }
     }
 
     fn from_number(number: u32) -> Option<Self> {
-        [Self::Manifest, Self::Fence, Self::Mark, Self::Generation, Self::Hold, Self::Kept]
-            .into_iter()
-            .find(|kind| kind.number() == number)
+        [
+            Self::Manifest,
+            Self::Fence,
+            Self::Mark,
+            Self::Generation,
+            Self::Hold,
+            Self::Digest,
+            Self::Kept,
+        ]
+        .into_iter()
+        .find(|kind| kind.number() == number)
     }
 }
 

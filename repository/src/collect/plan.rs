@@ -83,7 +83,7 @@ pub(super) fn leftovers(
     last: &Generation,
 ) -> Leftovers {
     let Survey { acks, containers, marks, ends, .. } = survey;
-    let Ends { outcomes, tombs, holds } = ends;
+    let Ends { outcomes, tombs, holds, .. } = ends;
     let is_acked =
         |member: &&BackupLocation| acks.contains(&member.session) && !read.contains(member);
     let gone =

@@ -60,6 +60,8 @@ pub struct Collected {
     pub merged_indexes: u64,
     /// Length in bytes of what was stored again, so that mostly dead and small containers could go.
     pub repacked_bytes: u64,
+    /// Digests that were made, so that listings cost less.
+    pub digests: u64,
     /// What of these could not be read, and why.
     pub damage: Vec<String>,
     /// Sessions that were kept from committing: ids.

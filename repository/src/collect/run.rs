@@ -14,6 +14,7 @@ use super::repack::{self, RepackPlan, repack};
 use super::report::{Collected, CollectionEnd, MaintainOptions, MaintainProgress};
 use super::survey::Survey;
 use crate::crypto::DomainKeys;
+use crate::digest;
 use crate::error::{Error, Result};
 use crate::index::{CompactedRun, Generation, IndexView, list_generations};
 use crate::manifest::{self, Manifest, OUTCOME_BYTES_MAX, Outcome};
@@ -38,10 +39,26 @@ pub(crate) fn maintain(
     on_progress: &mut OnProgress<'_>,
 ) -> Result<Collected> {
     let (mut collected, plan) = collect(store, keys, options, on_progress)?;
-    if plan.is_empty() {
-        return Ok(collected);
+    if !plan.is_empty() {
+        repack_and_collect(store, keys, client, options, &plan, &mut collected, on_progress)?;
     }
-    let repacked = repack(store, keys, client, &plan, on_progress)?;
+    collected.digests = digest::refresh(&**store, keys, &mut || {
+        let progress = MaintainProgress { phase: "refreshing digests", done: 0, total: 0 };
+        if on_progress(progress).is_break() { Err(Error::Canceled) } else { Ok(()) }
+    })?;
+    Ok(collected)
+}
+
+fn repack_and_collect(
+    store: &Arc<dyn Store>,
+    keys: &Arc<DomainKeys>,
+    client: &str,
+    options: &MaintainOptions,
+    plan: &RepackPlan,
+    collected: &mut Collected,
+    on_progress: &mut OnProgress<'_>,
+) -> Result<()> {
+    let repacked = repack(store, keys, client, plan, on_progress)?;
     collected.repacked_bytes = repacked.stored_bytes;
     collected.damage = repacked.damage;
     // Whatever keeps it from ending now, the next maintenance ends it.
@@ -50,7 +67,7 @@ pub(crate) fn maintain(
     collected.deleted_bytes += again.deleted_bytes;
     collected.merged_indexes += again.merged_indexes;
     collected.fenced.extend(again.fenced);
-    Ok(collected)
+    Ok(())
 }
 
 /// Collects, and says what is worth repacking.
@@ -253,10 +270,15 @@ impl Collector<'_, '_> {
             merged_entries: 0,
         };
         self.read_runs(&view, &mut known)?;
-        let Ends { outcomes, tombs, .. } = self.survey.ends.clone();
+        let Ends { outcomes, tombs, digests, .. } = self.survey.ends.clone();
+        let mut digested = digest::read_all(&**self.store, self.keys, &digests)?;
         for (at, member) in outcomes.difference(&tombs).enumerate() {
             self.progress("reading backups", at, outcomes.len())?;
-            match self.outcome(*member)? {
+            let outcome = match digested.remove(&member.session) {
+                Some(backup) => Some(Outcome::Backup(Box::new(backup))),
+                None => self.outcome(*member)?,
+            };
+            match outcome {
                 Some(Outcome::Backup(backup)) => {
                     self.walk(&mut known, &backup)?;
                     known.walked.insert(*member);

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use crate::error::Result;
 use crate::names::{
-    self, BackupLocation, DomainId, ReaderId, Retention, SessionId, VolumeId, parse_reader,
-    parse_retention, parse_volume_session,
+    self, BackupLocation, DigestLocation, DomainId, ReaderId, Retention, SessionId, VolumeId,
+    parse_digest, parse_reader, parse_retention, parse_volume_session,
 };
 use crate::store::Store;
 
@@ -17,6 +17,8 @@ pub(crate) struct Ends {
     pub(crate) tombs: BTreeSet<BackupLocation>,
     /// Those that are held. Nothing ends by it; they are listed with the tombs.
     pub(crate) holds: BTreeSet<BackupLocation>,
+    /// Listed with the outcomes.
+    pub(crate) digests: BTreeSet<DigestLocation>,
 }
 
 impl Ends {
@@ -32,16 +34,20 @@ impl Ends {
     fn list_below(store: &dyn Store, domain: DomainId, below: &str) -> Result<Self> {
         let [outcomes, retention] =
             [names::outcomes(domain), names::retention(domain)].map(|prefix| prefix + below);
-        let outcomes = list_parsed(store, &outcomes, |name| {
-            let (volume, session) = parse_volume_session("", &format!("{below}{name}"))?;
-            Some(BackupLocation { domain, volume, session })
+        let mut ends = Self::default();
+        store.list(&outcomes, &mut |entry| {
+            let name = format!("{below}{}", entry.key.strip_prefix(&outcomes).unwrap_or_default());
+            if let Some((volume, session)) = parse_volume_session("", &name) {
+                ends.outcomes.insert(BackupLocation { domain, volume, session });
+            } else if let Some((volume, id)) = parse_digest("", &name) {
+                ends.digests.insert(DigestLocation { domain, volume, id });
+            }
+            ControlFlow::Continue(())
         })?;
-        let outcomes = outcomes.into_iter().collect();
         let said = list_parsed(store, &retention, |name| {
             let (volume, session, says) = parse_retention("", &format!("{below}{name}"))?;
             Some((BackupLocation { domain, volume, session }, says))
         })?;
-        let mut ends = Self { outcomes, ..Self::default() };
         for (member, says) in said {
             match says {
                 Retention::Tomb => ends.tombs.insert(member),

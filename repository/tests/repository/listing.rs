@@ -1,6 +1,8 @@
 //! Which backups are shown.
 
-use thinmover_repository::{Domain, Error, Filter};
+use std::sync::Arc;
+
+use thinmover_repository::{Domain, Error, Filter, Repository};
 
 use super::support::*;
 
@@ -82,4 +84,49 @@ fn an_outcome_moved_elsewhere_does_not_open() {
     memory.change(&key(&second.id), |target| *target = bytes);
     assert!(matches!(repository.backup(&second.id), Err(Error::Damaged { .. })));
     assert_eq!(repository.backup(&first.id).unwrap(), first);
+}
+
+#[test]
+fn a_digest_says_of_listed_backups_what_they_say_themselves() {
+    let memory = MemoryStore::default();
+    let repository = init(memory.clone());
+    let all: Vec<_> = (0..20)
+        .map(|number| back_up(&repository, "vg0/a", &text(number, BLOCK)).unwrap())
+        .collect();
+    back_up(&repository, "vg0/b", &text(99, BLOCK)).unwrap();
+    let listed = |repository: &Repository| repository.backups(&Filter::default()).unwrap().live;
+    let before = listed(&repository);
+    let digests = || -> Vec<String> {
+        memory.keys().into_iter().filter(|key| key.contains("/digest.")).collect()
+    };
+    assert_eq!(collect(&repository).digests, 1);
+    assert_eq!(digests().len(), 1);
+    assert_eq!(listed(&repository), before);
+    assert_eq!(repository.status().unwrap().backups, 21);
+    assert_eq!(collect(&repository).digests, 0, "there is nothing new");
+
+    // It is read instead of the manifests, and only of what is listed.
+    let recording = RecordingStore::new(Arc::new(memory.clone()));
+    let recorded = Repository::open(Arc::new(recording.clone()), &passphrase()).unwrap();
+    recording.take();
+    assert_eq!(listed(&recorded), before);
+    assert_eq!(recording.take().iter().filter(|it| it.starts_with("get")).count(), 2);
+    for backup in &all[..15] {
+        repository.delete(backup).unwrap();
+    }
+    assert_eq!(listed(&repository).len(), 6);
+    let old = digests();
+    assert_eq!(collect(&repository).digests, 1, "most of what it says is dead");
+    assert_ne!(digests(), old);
+    assert_eq!(listed(&repository).len(), 6);
+
+    let digest = digests().remove(0);
+    memory.change(&digest, |bytes| bytes[60] ^= 1);
+    let damaged = repository.backups(&Filter::default()).unwrap();
+    assert_eq!((damaged.live.len(), damaged.damaged.len()), (6, 0), "it is only a help");
+    for backup in listed(&repository) {
+        repository.delete(&backup).unwrap();
+    }
+    collect(&repository);
+    assert_eq!(digests(), Vec::<String>::new());
 }

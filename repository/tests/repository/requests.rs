@@ -148,21 +148,23 @@ fn a_backup_costs_a_fixed_handful_of_requests_in_a_bucket_of_a_thousand_hosts() 
     let (domain, volume) = own();
     let filter = Filter { domain: Some(domain), volume: Some(volume), ..Filter::default() };
     recording.take();
-    let empty = tempfile::tempdir().unwrap();
-    let elsewhere = Repository::open(Arc::new(recording.clone()), &passphrase()).unwrap();
-    let elsewhere = elsewhere.with_cache(empty.path(), 64 << 20);
-    recording.take();
-    for uncached in [BACKUPS + 2, 0] {
-        assert_eq!(elsewhere.backups(&filter).unwrap().live.len(), BACKUPS + 2);
+    let list = |cache: &tempfile::TempDir, uncached: usize| {
+        let elsewhere = opened.through(recording, cache);
+        recording.take();
+        let backups = elsewhere.backups(&filter).unwrap();
+        assert_eq!((backups.live.len(), backups.damaged.len()), (BACKUPS + 2, 0));
         let (counts, requests) = counted(recording);
         let expected = BTreeMap::from([("PUT", 0), ("LIST", 2), ("GET", uncached)]);
-        assert_eq!(
-            counts,
-            expected,
-            "listing one volume: {:?}",
-            &requests[..5.min(requests.len())]
-        );
-    }
+        assert_eq!(counts, expected, "one volume: {:?}", &requests[..5.min(requests.len())]);
+        backups.live
+    };
+    let [empty, another] = [(), ()].map(|()| tempfile::tempdir().unwrap());
+    let listed = list(&empty, BACKUPS + 2);
+    list(&empty, 0);
+    // Maintenance makes a digest of them.
+    collect(&opened);
+    assert_eq!(list(&another, 1), listed);
+    list(&another, 0);
     // Whatever becomes of the cache, all is as it was.
     std::fs::remove_dir_all(cache.path()).unwrap();
     assert!(restore(&opened, &third).unwrap() == changed);

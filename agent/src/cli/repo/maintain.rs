@@ -61,6 +61,8 @@ struct MaintainedDomain {
     deleted_bytes: u64,
     merged_indexes: u64,
     repacked_bytes: u64,
+    /// New digests of a volume's backups.
+    digests: u64,
     /// What could not be repacked since it cannot be read, and why.
     damage: Vec<String>,
     /// Uploads that were kept from committing.
@@ -114,6 +116,7 @@ impl MaintainedDomain {
             deleted_bytes: collected.deleted_bytes,
             merged_indexes: collected.merged_indexes,
             repacked_bytes: collected.repacked_bytes,
+            digests: collected.digests,
             damage: collected.damage,
             fenced: collected.fenced,
             waiting_for,
