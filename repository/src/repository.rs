@@ -381,10 +381,11 @@ impl Repository {
         let keys = self.domain_keys(backup.location().domain);
         let (store, limits) = (Arc::clone(&self.origin), ReadLimits::default());
         // What this host keeps proves nothing of what is stored.
-        let stored = listing::read(&*store, &keys, backup.location())?;
-        let stored = stored.ok_or_else(|| Error::BackupNotFound { id: backup.id.clone() })?;
-        let image = Image::open(store, keys, &stored, limits, &self.client)?;
-        verify::verify(&image, &stored, on_progress)
+        if listing::read(&*store, &keys, backup.location())?.is_none() {
+            return Err(Error::BackupNotFound { id: backup.id.clone() });
+        }
+        let image = Image::open(store, keys, backup, limits, &self.client)?;
+        verify::verify(&image, backup, on_progress)
     }
 
     /// Takes out what no live backup reaches, in every domain or in one. Safe beside uploads, restores

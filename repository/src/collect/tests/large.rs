@@ -262,7 +262,8 @@ impl LargeStore {
                 }
             }
             for pack in 0..self.node_packs() {
-                let size = (PACK_NODES * NODE_STORED_BYTES) as u64;
+                let entries = self.node_entries(pack);
+                let size = entries.last().map_or(0, Entry::end);
                 visit(container(Place::Pack, Kind::Nodes, pack).key(domain), size);
             }
         }
