@@ -8,6 +8,8 @@ use crate::id::decode_hex;
 
 pub(crate) const CONFIG: &str = "config";
 pub(crate) const SLOTS: &str = "slot/";
+/// What the key of a reader's mark is followed by in the key that says that it has ended.
+pub(crate) const READER_END: &str = ".end";
 /// What the name of a digest begins with; it stands among the outcomes of its volume.
 const DIGEST: &str = "digest.";
 pub(crate) const DOMAINS: &str = "domain/";
@@ -232,6 +234,11 @@ impl BackupLocation {
     /// The mark of the upload that makes it.
     pub(crate) fn mark(&self) -> String {
         format!("{}{}/{}", sessions(self.domain), self.volume, self.session)
+    }
+
+    /// Says that a reader of it has ended, whose mark stays.
+    pub(crate) fn reader_end(&self, reader: ReaderId) -> String {
+        self.reader(reader) + READER_END
     }
 
     /// The mark of somebody who reads it.

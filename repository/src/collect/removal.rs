@@ -8,6 +8,7 @@ use super::survey::list_compacted;
 use crate::error::Result;
 use crate::index::IndexView;
 use crate::names::{self, CollectorId, ContainerRef};
+use crate::session::Reading;
 
 impl Collector<'_, '_> {
     pub(super) fn delete_containers(&mut self, containers: &BTreeSet<ContainerRef>) -> Result<()> {
@@ -54,6 +55,15 @@ impl Collector<'_, '_> {
             if !named.contains(&run) && !at_work.contains(&run.id.collector()) {
                 self.delete(&run.key(self.keys.id()))?;
             }
+        }
+        Ok(())
+    }
+
+    /// The mark first: without it nobody asks whether its reader has ended.
+    pub(super) fn delete_ended_readers(&mut self, ended: &BTreeSet<Reading>) -> Result<()> {
+        for (backup, reader) in ended {
+            self.delete(&backup.reader(*reader))?;
+            self.delete(&backup.reader_end(*reader))?;
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use crate::index::{CompactedRun, Generation, IndexView, list_generations};
 use crate::manifest::{self, Manifest, OUTCOME_BYTES_MAX, Outcome};
 use crate::names::{BackupLocation, CollectorId, ContainerRef, GenerationName, Place};
 use crate::sealed::{self, SealedKind};
-use crate::session::{Ends, list_readers};
+use crate::session::{Ends, Readers, Reading};
 use crate::store::Store;
 use crate::upload::create;
 
@@ -160,6 +160,16 @@ pub(super) struct Known {
     merged_entries: usize,
 }
 
+/// What G4 listed.
+struct Later {
+    /// Sessions that have an outcome.
+    outcomes: BTreeSet<BackupLocation>,
+    /// Backups that are read.
+    read: BTreeSet<BackupLocation>,
+    /// Readings that have ended and whose marks are there.
+    ended: BTreeSet<Reading>,
+}
+
 impl Collector<'_, '_> {
     fn run(&mut self) -> Result<CollectionEnd> {
         let mut known = self.walk_live()?;
@@ -197,7 +207,7 @@ impl Collector<'_, '_> {
         }
 
         // G4
-        let (later, read) = self.walk_new(&mut known)?;
+        let Later { outcomes: later, read, ended } = self.walk_new(&mut known)?;
         let there = &self.survey.containers;
         let exists = |container: &ContainerRef| there.contains_key(container);
         let spared =
@@ -225,6 +235,7 @@ impl Collector<'_, '_> {
         self.delete_unnamed_runs()?;
         let Known { fenced, .. } = &known;
         self.delete_leftovers(&plan::leftovers(&self.survey, fenced, &later, &read, &last))?;
+        self.delete_ended_readers(&ended)?;
         self.repack = self.plan_repack(&mut known, &needs, &condemned)?;
         Ok(CollectionEnd::Finished)
     }
@@ -370,14 +381,11 @@ impl Collector<'_, '_> {
     }
 
     /// G4: adds what is live or read and was not walked, outcomes first. Counts a backup as live that
-    /// was not seen dead at G1. Returns what has an outcome, and what is read.
-    fn walk_new(
-        &mut self,
-        known: &mut Known,
-    ) -> Result<(BTreeSet<BackupLocation>, BTreeSet<BackupLocation>)> {
+    /// was not seen dead at G1.
+    fn walk_new(&mut self, known: &mut Known) -> Result<Later> {
         let ends = Ends::list(&**self.store, self.keys.id())?;
-        let readers = list_readers(&**self.store, self.keys.id())?;
-        let read: BTreeSet<_> = readers.into_iter().map(|(backup, _)| backup).collect();
+        let readers = Readers::list(&**self.store, self.keys.id())?;
+        let read: BTreeSet<_> = readers.open.into_iter().map(|(backup, _)| backup).collect();
         let dead = &self.survey.ends.tombs;
         let is_live = |it: &&BackupLocation| !ends.tombs.contains(it) || !dead.contains(it);
         let mut wanted: BTreeSet<BackupLocation> =
@@ -385,7 +393,7 @@ impl Collector<'_, '_> {
         wanted.extend(&read);
         let wanted: Vec<_> = wanted.difference(&(&known.walked | &known.fenced)).copied().collect();
         if wanted.is_empty() && read.is_empty() {
-            return Ok((ends.outcomes, read));
+            return Ok(Later { outcomes: ends.outcomes, read, ended: readers.ended });
         }
         // What they found their blobs by may have been published since G1.
         let view = IndexView::take(&**self.store, self.keys)?;
@@ -395,7 +403,7 @@ impl Collector<'_, '_> {
             let Some(Outcome::Backup(backup)) = self.outcome(*member)? else { continue };
             self.walk(known, &backup)?;
         }
-        Ok((ends.outcomes, read))
+        Ok(Later { outcomes: ends.outcomes, read, ended: readers.ended })
     }
 
     /// G5: the index of what stays. Compacted runs stay while they name nothing that goes and are

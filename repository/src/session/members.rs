@@ -76,15 +76,38 @@ pub(crate) fn list_marks(store: &dyn Store, domain: DomainId) -> Result<BTreeSet
     list_members(store, domain, &names::sessions(domain))
 }
 
-/// The marks of readers, with what they read.
-pub(crate) fn list_readers(
-    store: &dyn Store,
-    domain: DomainId,
-) -> Result<Vec<(BackupLocation, ReaderId)>> {
-    list_parsed(store, &names::readers(domain), |name| {
-        let (volume, session, reader) = parse_reader("", name)?;
-        Some((BackupLocation { domain, volume, session }, reader))
-    })
+/// One reading of a backup.
+pub(crate) type Reading = (BackupLocation, ReaderId);
+
+/// Who reads backups. A reader that may not delete its mark says by another one that it has ended.
+#[derive(Debug, Default)]
+pub(crate) struct Readers {
+    pub(crate) open: BTreeSet<Reading>,
+    pub(crate) ended: BTreeSet<Reading>,
+}
+
+impl Readers {
+    pub(crate) fn list(store: &dyn Store, domain: DomainId) -> Result<Self> {
+        let mut readers = Self::default();
+        let prefix = names::readers(domain);
+        store.list(&prefix, &mut |entry| {
+            let (name, has_ended) = match entry.key.strip_suffix(names::READER_END) {
+                Some(name) => (name, true),
+                None => (entry.key.as_str(), false),
+            };
+            if let Some((volume, session, reader)) = parse_reader(&prefix, name) {
+                let reading = (BackupLocation { domain, volume, session }, reader);
+                if has_ended {
+                    readers.ended.insert(reading);
+                } else {
+                    readers.open.insert(reading);
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        readers.open = &readers.open - &readers.ended;
+        Ok(readers)
+    }
 }
 
 fn list_members(

@@ -7,7 +7,7 @@ mod open;
 mod reader;
 
 pub(crate) use mark::{Mark, MarkKind};
-pub(crate) use members::{Ends, list_acks, list_marks, list_parsed, list_readers};
+pub(crate) use members::{Ends, Readers, Reading, list_acks, list_marks, list_parsed};
 pub use open::{OpenSession, SessionKind};
 pub(crate) use open::{end_session, open_sessions};
 pub(crate) use reader::ReaderMark;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::mark::Mark;
-use super::members::{Ends, list_marks, list_readers};
+use super::members::{Ends, Readers, list_marks};
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
 use crate::manifest;
@@ -50,7 +50,7 @@ pub(crate) fn open_sessions(store: &dyn Store, keys: &DomainKeys) -> Result<Vec<
     let uploads = uploads
         .into_iter()
         .map(|member| (SessionKind::Upload, member.session.to_string(), member, member.mark()));
-    let readers = list_readers(store, keys.id())?.into_iter().map(|(member, reader)| {
+    let readers = Readers::list(store, keys.id())?.open.into_iter().map(|(member, reader)| {
         (SessionKind::Read, reader.to_string(), member, member.reader(reader))
     });
     let mut sessions = Vec::new();

@@ -6,15 +6,17 @@ use super::mark::{Mark, MarkKind};
 use crate::crypto::DomainKeys;
 use crate::error::Result;
 use crate::manifest::Manifest;
-use crate::names::ReaderId;
+use crate::names::{BackupLocation, ReaderId};
 use crate::store::{Store, StoreErrorKind};
 
 /// Keeps what a backup reaches from being collected, should it be deleted meanwhile. The mark goes
-/// when this is dropped; that of a dead process stays until an operator ends it.
+/// when this is dropped, or is told to be over by whoever may not delete; that of a dead process stays
+/// until an operator ends it.
 #[derive(Debug)]
 pub(crate) struct ReaderMark {
     store: Arc<dyn Store>,
-    key: String,
+    backup: BackupLocation,
+    reader: ReaderId,
 }
 
 impl ReaderMark {
@@ -25,10 +27,12 @@ impl ReaderMark {
         client: &str,
         backup: &Manifest,
     ) -> Result<Option<Self>> {
-        let key = backup.location().reader(ReaderId::random()?);
-        let mark = Mark::new(MarkKind::Read, client, &backup.source.name);
+        let (backup, name) = (backup.location(), &backup.source.name);
+        let reader = ReaderId::random()?;
+        let key = backup.reader(reader);
+        let mark = Mark::new(MarkKind::Read, client, name);
         match store.create(&key, &mark.seal(keys, &key)?) {
-            Ok(_) => Ok(Some(Self { store: Arc::clone(store), key })),
+            Ok(_) => Ok(Some(Self { store: Arc::clone(store), backup, reader })),
             Err(error) if error.kind == StoreErrorKind::PermissionDenied => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -38,6 +42,9 @@ impl ReaderMark {
 impl Drop for ReaderMark {
     fn drop(&mut self) {
         // One that stays only keeps a deleted backup's space from being given back.
-        let _ = self.store.delete(&self.key);
+        let deleted = self.store.delete(&self.backup.reader(self.reader));
+        if deleted.is_err_and(|error| error.kind == StoreErrorKind::PermissionDenied) {
+            let _ = self.store.create(&self.backup.reader_end(self.reader), &[]);
+        }
     }
 }

@@ -26,4 +26,5 @@ mod mapped;
 mod protocol;
 mod repacking;
 mod requests;
+mod rights;
 mod round_trip;
