@@ -103,65 +103,86 @@ pub(crate) fn refresh(
     for (volume, live) in volumes {
         go_on()?;
         let old: Vec<_> = ends.digests.iter().filter(|it| it.volume == volume).collect();
-        let digested = read_all(store, keys, old.iter().copied())?;
-        let is_fresh = |member: &&BackupLocation| !digested.contains_key(&member.session);
-        let kept = live.len() - live.iter().filter(is_fresh).count();
-        let is_of_use = old.is_empty() || kept > 0 && digested.len() <= 2 * kept;
-        if is_of_use && live.len() - kept < FRESH_MIN {
-            continue;
+        made += refresh_volume(store, keys, volume, &live, &old)?;
+    }
+    Ok(made)
+}
+
+fn refresh_volume(
+    store: &dyn Store,
+    keys: &DomainKeys,
+    volume: VolumeId,
+    live: &BTreeSet<BackupLocation>,
+    old: &[&DigestLocation],
+) -> Result<u64> {
+    let mut manifests = read_all(store, keys, old.iter().copied())?;
+    let digested = manifests.len();
+    let sessions: BTreeSet<SessionId> = live.iter().map(|member| member.session).collect();
+    manifests.retain(|session, _| sessions.contains(session));
+    let kept = manifests.len();
+    let is_of_use = old.is_empty() || kept > 0 && digested <= 2 * kept;
+    if is_of_use && live.len() - kept < FRESH_MIN {
+        return Ok(0);
+    }
+    // Some may be no backups, or be unreadable.
+    for member in live {
+        if !manifests.contains_key(&member.session)
+            && let Some(manifest) = readable(store, keys, *member)?
+        {
+            manifests.insert(member.session, manifest);
         }
-        made += write(store, keys, volume, &live, digested)?;
-        for digest in old {
-            match store.delete(&digest.key()) {
-                Err(error) if !error.is_not_found() => return Err(error.into()),
-                _ => {}
-            }
+    }
+    if is_of_use && manifests.len() - kept < FRESH_MIN {
+        return Ok(0);
+    }
+    let made = write(store, keys, volume, &manifests)?;
+    for digest in old {
+        match store.delete(&digest.key()) {
+            Err(error) if !error.is_not_found() => return Err(error.into()),
+            _ => {}
         }
     }
     Ok(made)
 }
 
-/// Digests of all these backups, each as long as it may be.
+fn readable(
+    store: &dyn Store,
+    keys: &DomainKeys,
+    backup: BackupLocation,
+) -> Result<Option<Manifest>> {
+    match listing::read_listed(store, keys, backup) {
+        Err(error) if error.is_of_one_backup() => Ok(None),
+        read => read,
+    }
+}
+
+/// Digests of all these backups, each as long as it may be. Returns how many.
 fn write(
     store: &dyn Store,
     keys: &DomainKeys,
     volume: VolumeId,
-    live: &BTreeSet<BackupLocation>,
-    mut digested: Digested,
+    manifests: &Digested,
 ) -> Result<u64> {
-    let (mut made, mut bytes) = (0, 0);
-    let mut manifests = Vec::new();
-    let mut write_out = |manifests: &mut Vec<(SessionId, Vec<u8>)>| -> Result<()> {
-        if !manifests.is_empty() {
-            let location = DigestLocation::random(keys.id(), volume)?;
-            let plain = encode(&std::mem::take(manifests))?;
-            let sealed = sealed::seal(keys, &location.key(), SealedKind::Digest, plain)?;
-            create(store, "digest", &location.key(), &sealed)?;
-            made += 1;
-        }
-        Ok(())
-    };
-    for member in live {
-        let manifest = match digested.remove(&member.session) {
-            Some(manifest) => Some(manifest),
-            None => match listing::read_listed(store, keys, *member) {
-                Err(error) if error.is_of_one_backup() => None,
-                read => read?,
-            },
-        };
-        let Some(manifest) = manifest else { continue };
-        let json =
-            serde_json::to_vec(&manifest).map_err(|_| Error::Internal("writing a digest"))?;
+    let mut digests: Vec<Vec<(SessionId, Vec<u8>)>> = Vec::new();
+    let mut left = 0;
+    for (session, manifest) in manifests {
+        let json = serde_json::to_vec(manifest).map_err(|_| Error::Internal("writing a digest"))?;
         let length = json.len() + 16 + LENGTH_BYTES;
-        if bytes + length > PLAIN_BYTES_MAX {
-            write_out(&mut manifests)?;
-            bytes = 0;
+        if length > left {
+            digests.push(Vec::new());
+            left = PLAIN_BYTES_MAX;
         }
-        bytes += length;
-        manifests.push((member.session, json));
+        left = left.saturating_sub(length);
+        if let Some(digest) = digests.last_mut() {
+            digest.push((*session, json));
+        }
     }
-    write_out(&mut manifests)?;
-    Ok(made)
+    for digest in &digests {
+        let location = DigestLocation::random(keys.id(), volume)?;
+        let sealed = sealed::seal(keys, &location.key(), SealedKind::Digest, encode(digest)?)?;
+        create(store, "digest", &location.key(), &sealed)?;
+    }
+    Ok(digests.len() as u64)
 }
 
 #[cfg(test)]

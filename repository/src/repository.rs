@@ -354,6 +354,10 @@ impl Repository {
         volume: &VolumeKey,
         limits: UploadLimits,
     ) -> Result<Upload> {
+        if volume.0 == collect::REPACKED {
+            let message = format!("`{}` is what maintenance calls a volume of its own", volume.0);
+            return Err(Error::InvalidInput(message));
+        }
         let keys = self.domain_keys(self.keys.domain_id(&domain.0));
         Upload::begin(Arc::clone(&self.store), keys, &volume.0, limits, &self.client)
     }

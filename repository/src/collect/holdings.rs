@@ -39,12 +39,6 @@ pub(super) struct Holdings {
     nodes: Spill<ENTRY_BYTES>,
 }
 
-/// A blob that is reached, with all that holds it. Containers go by their numbers.
-pub(super) struct Reached<'r> {
-    /// By number, each once.
-    pub(super) holders: &'r [(u32, Entry)],
-}
-
 impl Holdings {
     pub(super) fn new(folder: &Path, memory_bytes: usize) -> Self {
         let nodes_memory_bytes = memory_bytes / 4;
@@ -110,13 +104,13 @@ impl Holdings {
         std::mem::replace(&mut self.nodes, Spill::new(&self.folder, self.nodes_memory_bytes))
     }
 
-    /// Shows every reached blob that is held by anything, in the order of ids. Returns one that nothing
-    /// which `exists` holds, if there is one.
+    /// Shows all holders of every reached blob, by number and each once, in the order of ids. Returns a
+    /// blob that nothing which `exists` holds, if there is one.
     pub(super) fn for_each_reached(
         &mut self,
         reach: &mut Reach,
         exists: &[bool],
-        visit: &mut dyn FnMut(Reached<'_>),
+        visit: &mut dyn FnMut(&[(u32, Entry)]),
     ) -> Result<Option<Id>> {
         let mut ids = reach.sorted()?;
         let mut records = self.entries.sorted()?;
@@ -146,7 +140,7 @@ impl Holdings {
                 missing.get_or_insert_with(|| padded(&short));
             }
             if !holders.is_empty() {
-                visit(Reached { holders: &holders });
+                visit(&holders);
             }
         }
         Ok(missing)
@@ -185,7 +179,7 @@ fn short_of(record: &[u8; RECORD_BYTES]) -> Short {
     record.first_chunk().copied().unwrap_or_default()
 }
 
-/// For a message: the half of the id that is known.
+/// For a message: the half of the id that is known, and zeroes.
 fn padded(short: &Short) -> Id {
     let mut id = [0; Id::BYTES];
     id[..SHORT_BYTES].copy_from_slice(short);

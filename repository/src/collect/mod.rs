@@ -21,6 +21,7 @@ mod survey;
 mod tests;
 mod writers;
 
+pub(crate) use repack::VOLUME as REPACKED;
 pub use report::{
     Collected, CollectionEnd, MaintainOptions, MaintainProgress, MaintainReport, RepackLimits,
 };

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use super::holdings::{Holdings, Reached};
+use super::holdings::Holdings;
 use super::reach::Reach;
 use crate::container::Entry;
 use crate::error::Result;
@@ -31,42 +31,61 @@ pub(super) struct Needs {
     pub(super) missing: Option<Id>,
 }
 
+/// Says which holder of a blob is needed: of the safe ones that of which the greatest part is alive.
+#[derive(Debug)]
+pub(super) struct Chooser {
+    /// By number, as the following are.
+    about: Vec<Holder>,
+    /// Bytes of blobs that are reached, wherever else they lie.
+    live: Vec<u64>,
+    containers: Vec<ContainerRef>,
+}
+
+impl Chooser {
+    fn best<'h>(&self, holders: &'h [(u32, Entry)]) -> Option<&'h (u32, Entry)> {
+        let is_safe =
+            |number: u32| self.about.get(number as usize).is_some_and(|holder| holder.is_safe);
+        let safe = holders.iter().filter(|(number, _)| is_safe(*number));
+        safe.max_by(|a, b| self.compare(a.0 as usize, b.0 as usize))
+    }
+
+    fn compare(&self, a: usize, b: usize) -> Ordering {
+        let share = |at: usize| (self.live[at], self.about[at].size);
+        by_share(share(a), share(b)).then(self.containers[b].cmp(&self.containers[a]))
+    }
+}
+
 impl Holdings {
     /// Chooses a holder for every reached blob: a safe one if there is any, else all that there are.
     pub(super) fn needs(
         &mut self,
         reach: &mut Reach,
         about: impl Fn(&ContainerRef) -> Holder,
-    ) -> Result<Needs> {
-        let about: Vec<Holder> = self.containers().iter().map(about).collect();
+    ) -> Result<(Needs, Chooser)> {
+        let containers = self.containers().to_vec();
+        let about: Vec<Holder> = containers.iter().map(about).collect();
         let exists: Vec<bool> = about.iter().map(|holder| holder.exists).collect();
         let mut live = vec![0_u64; about.len()];
-        let missing =
-            self.for_each_reached(reach, &exists, &mut |Reached { holders, .. }| {
-                for (number, entry) in holders {
-                    live[*number as usize] += u64::from(entry.stored_bytes);
-                }
-            })?;
-        let mut needed = vec![None; about.len()];
-        let refs = self.containers().to_vec();
-        let better = |a: &u32, b: &u32| {
-            let [a, b] = [a, b].map(|number| *number as usize);
-            by_share((live[a], about[a].size), (live[b], about[b].size)).then(refs[b].cmp(&refs[a]))
-        };
-        self.for_each_reached(reach, &exists, &mut |Reached { holders, .. }| {
+        let missing = self.for_each_reached(reach, &exists, &mut |holders| {
+            for (number, entry) in holders {
+                live[*number as usize] += u64::from(entry.stored_bytes);
+            }
+        })?;
+        let chooser = Chooser { about, live, containers };
+        let mut needed = vec![None; exists.len()];
+        self.for_each_reached(reach, &exists, &mut |holders| {
             let mut need = |(number, entry): &(u32, Entry)| {
                 *needed[*number as usize].get_or_insert(0) += u64::from(entry.stored_bytes);
             };
-            let safe = holders.iter().filter(|(number, _)| about[*number as usize].is_safe);
-            match safe.max_by(|a, b| better(&a.0, &b.0)) {
+            match chooser.best(holders) {
                 Some(best) => need(best),
                 None => holders.iter().for_each(need),
             }
         })?;
-        let bytes: Vec<(ContainerRef, u64)> =
-            refs.into_iter().zip(needed).filter_map(|(it, bytes)| Some((it, bytes?))).collect();
+        let needed = chooser.containers.iter().zip(needed);
+        let bytes: Vec<_> = needed.filter_map(|(it, bytes)| Some((*it, bytes?))).collect();
         let containers = bytes.iter().map(|(container, _)| *container).collect();
-        Ok(Needs { containers, bytes, missing })
+        Ok((Needs { containers, bytes, missing }, chooser))
     }
 
     /// Which of the condemned containers must stay all the same: those with a blob that no other one
@@ -88,7 +107,7 @@ impl Holdings {
             .collect();
         let mut spared = vec![false; stays.len()];
         let all = vec![true; stays.len()];
-        let missing = self.for_each_reached(reach, &all, &mut |Reached { holders, .. }| {
+        let missing = self.for_each_reached(reach, &all, &mut |holders| {
             if is_read || !holders.iter().any(|(number, _)| stays[*number as usize]) {
                 holders.iter().for_each(|(number, _)| spared[*number as usize] = true);
             }
@@ -98,25 +117,24 @@ impl Holdings {
         Ok(Needs { containers, missing, ..Needs::default() })
     }
 
-    /// The reached blobs that only `containers` hold of what is safe: one place of each.
-    pub(super) fn only_in(
+    /// The reached blobs whose best holder is one of `containers`, with their places; `blobs_max` at most.
+    pub(super) fn best_in(
         &mut self,
         reach: &mut Reach,
+        chooser: &Chooser,
         containers: &BTreeSet<ContainerRef>,
-        is_safe: impl Fn(&ContainerRef) -> bool,
+        blobs_max: usize,
     ) -> Result<Vec<(ContainerRef, Entry)>> {
-        let refs = self.containers().to_vec();
-        let is_safe: Vec<bool> = refs.iter().map(is_safe).collect();
-        let is_in: Vec<bool> =
-            refs.iter().map(|container| containers.contains(container)).collect();
-        let mut only = Vec::new();
-        self.for_each_reached(reach, &is_safe, &mut |Reached { holders, .. }| {
-            let safe = || holders.iter().filter(|(number, _)| is_safe[*number as usize]);
-            if safe().all(|(number, _)| is_in[*number as usize]) {
-                only.extend(safe().next().map(|(number, entry)| (refs[*number as usize], *entry)));
+        let mut best_in = Vec::new();
+        let all = vec![true; self.containers().len()];
+        self.for_each_reached(reach, &all, &mut |holders| {
+            let Some((number, entry)) = chooser.best(holders) else { return };
+            let container = chooser.containers[*number as usize];
+            if best_in.len() < blobs_max && containers.contains(&container) {
+                best_in.push((container, *entry));
             }
         })?;
-        Ok(only)
+        Ok(best_in)
     }
 }
 

@@ -105,13 +105,20 @@ struct Trees<'t> {
 }
 
 impl Trees<'_> {
+    /// The best of all holders: one table may name only what is gone.
     fn locate(&self, id: &Id) -> Result<(ContainerRef, Entry)> {
-        let (_, found) = find(self.tables, id)?;
-        let holders = found.holders.into_iter().filter_map(|(number, entry)| {
-            Some((*self.nodes.containers.get(number as usize)?, entry))
-        });
-        let best = holders.min_by_key(|(container, _)| (self.nodes.is_doubtful)(container));
-        best.ok_or_else(|| Error::BlockMissing { id: *id, hint: String::new() })
+        let mut best: Option<(bool, (ContainerRef, Entry))> = None;
+        for table in self.tables {
+            for (number, entry) in table.find(id)?.into_iter().flat_map(|found| found.holders) {
+                let Some(container) = self.nodes.containers.get(number as usize) else { continue };
+                let is_doubtful = (self.nodes.is_doubtful)(container);
+                if best.as_ref().is_none_or(|(before, _)| *before && !is_doubtful) {
+                    best = Some((is_doubtful, (*container, entry)));
+                }
+            }
+        }
+        let hint = String::new();
+        best.map(|(_, holder)| holder).ok_or(Error::BlockMissing { id: *id, hint })
     }
 }
 

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::holdings::Holdings;
+use super::needs::Chooser;
 use super::reach::Reach;
 use super::report::{MaintainProgress, RepackLimits};
 use super::run::OnProgress;
@@ -24,8 +25,8 @@ use crate::upload::{Upload, UploadLimits};
 const BLOBS_MAX: usize = 65_536;
 /// Read and stored again at once, in bytes.
 const BATCH_BYTES: u64 = 4 << 20;
-/// What the session calls its volume.
-const VOLUME: &str = "repacked blobs";
+/// What its session calls its volume. No upload is of it.
+pub(crate) const VOLUME: &str = "repacked blobs";
 
 /// A container, what is needed of it, and its length, in bytes.
 pub(super) type Share = (ContainerRef, u64, u64);
@@ -57,12 +58,11 @@ impl RepackPlan {
     pub(super) fn new(
         holdings: &mut Holdings,
         reach: &mut Reach,
+        chooser: &Chooser,
         containers: &BTreeSet<ContainerRef>,
-        is_safe: impl Fn(&ContainerRef) -> bool,
     ) -> Result<Self> {
-        let mut blobs = holdings.only_in(reach, containers, is_safe)?;
+        let mut blobs = holdings.best_in(reach, chooser, containers, BLOBS_MAX)?;
         blobs.sort_unstable_by_key(|(container, entry)| (*container, entry.offset));
-        blobs.truncate(BLOBS_MAX);
         Ok(Self(blobs))
     }
 

@@ -62,8 +62,8 @@ pub struct Collected {
     pub repacked_bytes: u64,
     /// Digests that were made, so that listings cost less.
     pub digests: u64,
-    /// What of these could not be read, and why.
-    pub damage: Vec<String>,
+    /// What could not be repacked or refreshed, and why.
+    pub warnings: Vec<String>,
     /// Sessions that were kept from committing: ids.
     pub fenced: Vec<String>,
     /// How it ended.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::compact::Compactor;
 use super::holdings::{Holdings, Source};
-use super::needs::{Holder, Needs};
+use super::needs::{Chooser, Holder, Needs};
 use super::plan;
 use super::reach::{Nodes, Reach, blocked_by};
 use super::repack::{self, RepackPlan, repack};
@@ -42,10 +42,16 @@ pub(crate) fn maintain(
     if !plan.is_empty() {
         repack_and_collect(store, keys, client, options, &plan, &mut collected, on_progress)?;
     }
-    collected.digests = digest::refresh(&**store, keys, &mut || {
+    let refreshed = digest::refresh(&**store, keys, &mut || {
         let progress = MaintainProgress { phase: "refreshing digests", done: 0, total: 0 };
         if on_progress(progress).is_break() { Err(Error::Canceled) } else { Ok(()) }
-    })?;
+    });
+    match refreshed {
+        Ok(digests) => collected.digests = digests,
+        Err(Error::Canceled) => return Err(Error::Canceled),
+        // They are only a help.
+        Err(error) => collected.warnings.push(format!("digests were not refreshed: {error}")),
+    }
     Ok(collected)
 }
 
@@ -58,11 +64,25 @@ fn repack_and_collect(
     collected: &mut Collected,
     on_progress: &mut OnProgress<'_>,
 ) -> Result<()> {
-    let repacked = repack(store, keys, client, plan, on_progress)?;
-    collected.repacked_bytes = repacked.stored_bytes;
-    collected.damage = repacked.damage;
-    // Whatever keeps it from ending now, the next maintenance ends it.
-    let (again, _) = collect(store, keys, options, on_progress)?;
+    // What was collected is collected, whatever happens from here on.
+    match repack(store, keys, client, plan, on_progress) {
+        Ok(repacked) => {
+            collected.repacked_bytes = repacked.stored_bytes;
+            collected.warnings = repacked.damage;
+        }
+        Err(Error::Canceled) => return Err(Error::Canceled),
+        Err(error) => collected.warnings.push(format!("nothing was repacked: {error}")),
+    }
+    // It takes out what is superfluous now, also what was stored in vain. Whatever keeps it from that,
+    // the next maintenance goes on.
+    let again = match collect(store, keys, options, on_progress) {
+        Ok((again, _)) => again,
+        Err(Error::Canceled) => return Err(Error::Canceled),
+        Err(error) => {
+            collected.warnings.push(format!("what was repacked is still there: {error}"));
+            return Ok(());
+        }
+    };
     collected.deleted_containers += again.deleted_containers;
     collected.deleted_bytes += again.deleted_bytes;
     collected.merged_indexes += again.merged_indexes;
@@ -89,6 +109,7 @@ fn collect(
         options,
         on_progress,
         id,
+        inherited: survey.view.condemned(),
         survey,
         has_deleted: false,
         collected: Collected::default(),
@@ -136,6 +157,8 @@ pub(super) struct Collector<'c, 'p> {
     pub(super) on_progress: &'c mut OnProgress<'p>,
     pub(super) id: CollectorId,
     pub(super) survey: Survey,
+    /// What the generations of G1 condemn.
+    inherited: BTreeSet<ContainerRef>,
     /// Whether anything may be gone that only this collector's generations condemn.
     pub(super) has_deleted: bool,
     pub(super) collected: Collected,
@@ -174,7 +197,7 @@ impl Collector<'_, '_> {
     fn run(&mut self) -> Result<CollectionEnd> {
         let mut known = self.walk_live()?;
         let gone = self.gone(known.holdings.containers())?;
-        let inherited = self.survey.view.condemned();
+        let inherited = self.inherited.clone();
         let open = self.survey.open_sessions();
         let about = |container: &ContainerRef| {
             let size = self.survey.containers.get(container).copied();
@@ -183,7 +206,7 @@ impl Collector<'_, '_> {
                 && !open.contains(&container.id.session());
             Holder { exists: !gone.contains(container), is_safe, size: size.unwrap_or_default() }
         };
-        let needs = known.holdings.needs(&mut known.reach, about)?;
+        let (needs, chooser) = known.holdings.needs(&mut known.reach, about)?;
         if let Some(id) = needs.missing {
             let cause = Error::BlockMissing { id, hint: String::new() };
             return Err(blocked_by("a listed backup".to_owned(), cause));
@@ -236,7 +259,7 @@ impl Collector<'_, '_> {
         let Known { fenced, .. } = &known;
         self.delete_leftovers(&plan::leftovers(&self.survey, fenced, &later, &read, &last))?;
         self.delete_ended_readers(&ended)?;
-        self.repack = self.plan_repack(&mut known, &needs, &condemned)?;
+        self.repack = self.plan_repack(&mut known, &needs, &chooser, &condemned)?;
         Ok(CollectionEnd::Finished)
     }
 
@@ -245,6 +268,7 @@ impl Collector<'_, '_> {
         &self,
         known: &mut Known,
         needs: &Needs,
+        chooser: &Chooser,
         condemned: &BTreeSet<ContainerRef>,
     ) -> Result<RepackPlan> {
         let open = self.survey.open_sessions();
@@ -260,7 +284,7 @@ impl Collector<'_, '_> {
         if chosen.is_empty() {
             return Ok(RepackPlan::default());
         }
-        RepackPlan::new(&mut known.holdings, &mut known.reach, &chosen, stays)
+        RepackPlan::new(&mut known.holdings, &mut known.reach, chooser, &chosen)
     }
 
     /// G1, behind the listing: reads the index and walks what is live. The index is listed after the
@@ -302,9 +326,8 @@ impl Collector<'_, '_> {
     }
 
     fn walk(&self, known: &mut Known, backup: &Manifest) -> Result<()> {
-        let condemned = self.survey.view.condemned();
         let is_doubtful = |container: &ContainerRef| {
-            condemned.contains(container) || !self.survey.containers.contains_key(container)
+            self.inherited.contains(container) || !self.survey.containers.contains_key(container)
         };
         let nodes = Nodes {
             store: &**self.store,
@@ -451,13 +474,18 @@ impl Collector<'_, '_> {
         Ok(())
     }
 
-    /// Whether this collector's generation stands, and no other beside those it adopted.
+    /// Whether this collector's generation stands, beside those it adopted, all of them, and no other.
+    /// Two listings must say so: one can miss a generation that goes and the one that takes its place.
     fn is_alone(&self) -> Result<bool> {
-        let own = self.generation(false);
-        let listed = list_generations(&**self.store, self.keys.id())?;
-        let is_known =
-            |name: &GenerationName| *name == own || self.survey.view.generations.contains_key(name);
-        Ok(listed.contains(&own) && listed.iter().all(is_known))
+        let mut expected: BTreeSet<GenerationName> =
+            self.survey.view.generations.keys().copied().collect();
+        expected.insert(self.generation(false));
+        for _ in 0..2 {
+            if list_generations(&**self.store, self.keys.id())? != expected {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether generations came or went that are not this collector's.

@@ -3,10 +3,13 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+
+use nix::fcntl::OFlag;
 
 /// An entry that is used is marked so at most this often.
 const TOUCH_INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -37,8 +40,18 @@ impl Cache {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Vec<u8>> {
+        if self.bytes_max == 0 {
+            return None;
+        }
         let path = self.path(name);
-        let bytes = fs::read(&path).ok()?;
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let file = File::options().read(true).custom_flags(flags.bits()).open(&path).ok()?;
+        let is_possible = |about: fs::Metadata| about.is_file() && about.len() <= self.entry_max();
+        if !file.metadata().is_ok_and(is_possible) {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        file.take(self.entry_max()).read_to_end(&mut bytes).ok()?;
         let now = SystemTime::now();
         let is_old = |at: SystemTime| now.duration_since(at).is_ok_and(|age| age > TOUCH_INTERVAL);
         if path.metadata().and_then(|about| about.modified()).is_ok_and(is_old) {
@@ -57,22 +70,27 @@ impl Cache {
         let _ = fs::remove_file(self.path(name));
     }
 
+    /// The longest entry in bytes: one must not push all others out.
+    fn entry_max(&self) -> u64 {
+        self.bytes_max / 8
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         let hash = blake3::hash(name.as_bytes()).to_hex();
         self.folder.join(&hash[..2]).join(&hash[2..])
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        if bytes.len() as u64 > self.bytes_max / 8 {
+        if bytes.len() as u64 > self.entry_max() {
             return Ok(());
         }
         let path = self.path(name);
         let folder = path.parent().unwrap_or(&self.folder);
-        fs::create_dir_all(folder)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.persist(&path).map_err(|error| error.error)?;
-        let Ok(mut held) = self.bytes.lock() else { return Ok(()) };
+        let mut held = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         let now = held.map_or_else(|| self.look().0, |held| held + bytes.len() as u64);
         *held = Some(if now > self.bytes_max { self.shrink() } else { now });
         Ok(())
@@ -95,8 +113,11 @@ impl Cache {
     fn look(&self) -> (u64, Vec<Held>) {
         let now = SystemTime::now();
         let mut entries = Vec::new();
-        for folder in list(&self.folder) {
-            for (path, name) in list(&folder.0) {
+        for (folder, _) in list(&self.folder) {
+            if !folder.symlink_metadata().is_ok_and(|about| about.is_dir()) {
+                continue;
+            }
+            for (path, name) in list(&folder) {
                 let Ok(about) = path.symlink_metadata() else { continue };
                 let used_at = about.modified().unwrap_or(now);
                 let age = now.duration_since(used_at).unwrap_or_default();

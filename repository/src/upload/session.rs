@@ -188,9 +188,19 @@ impl Upload {
 
     /// Ends a session that is to have no backup, once all it stored is in the index. All packers must
     /// have finished. Returns the length of the stored objects in bytes.
-    pub(crate) fn publish(self) -> Result<u64> {
+    pub(crate) fn publish(mut self) -> Result<u64> {
         self.write_rest()?;
+        self.is_ended = true;
+        self.end_without_backup()?;
         Ok(self.stored_bytes.load(Ordering::Relaxed))
+    }
+
+    fn end_without_backup(&self) -> Result<()> {
+        let fence = manifest::seal_fence(&self.keys, &self.location)?;
+        let created = create(&*self.store, "fence", &self.location.outcome(), &fence)?;
+        self.note_attempts(created);
+        self.acknowledge();
+        Ok(())
     }
 
     /// W2: the last index objects.
@@ -429,15 +439,7 @@ impl Drop for Upload {
         if self.is_ended || self.in_doubt.load(Ordering::Relaxed) {
             return;
         }
-        let end = || {
-            let fence = manifest::seal_fence(&self.keys, &self.location)?;
-            let created = create(&*self.store, "fence", &self.location.outcome(), &fence)?;
-            self.note_attempts(created);
-            Ok::<_, Error>(())
-        };
-        if end().is_ok() {
-            self.acknowledge();
-        }
+        let _ = self.end_without_backup();
     }
 }
 

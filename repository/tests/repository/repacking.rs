@@ -70,7 +70,7 @@ fn what_cannot_be_read_is_told_and_stays() {
     memory.change(&pack, |bytes| bytes[5 * MIB] ^= 1);
     let collected = maintain(&repository, RepackLimits::default());
     assert_eq!(collected.end, CollectionEnd::Finished);
-    let [damage] = &collected.damage[..] else { panic!("{collected:?}") };
+    let [damage] = &collected.warnings[..] else { panic!("{collected:?}") };
     assert!(damage.contains(&pack), "{damage}");
     assert!(memory.keys().contains(&pack));
 }

@@ -63,8 +63,8 @@ struct MaintainedDomain {
     repacked_bytes: u64,
     /// New digests of a volume's backups.
     digests: u64,
-    /// What could not be repacked since it cannot be read, and why.
-    damage: Vec<String>,
+    /// What could not be repacked or refreshed, and why.
+    warnings: Vec<String>,
     /// Uploads that were kept from committing.
     fenced: Vec<String>,
     /// Uploads that have not ended.
@@ -117,17 +117,14 @@ impl MaintainedDomain {
             merged_indexes: collected.merged_indexes,
             repacked_bytes: collected.repacked_bytes,
             digests: collected.digests,
-            damage: collected.damage,
+            warnings: collected.warnings,
             fenced: collected.fenced,
             waiting_for,
         }
     }
 
     fn warnings(&self) -> Vec<String> {
-        let damage = self.damage.iter().map(|damage| {
-            format!("{damage}; `thinmover backup verify` tells which backups need it")
-        });
-        self.delay().into_iter().chain(damage).collect()
+        self.delay().into_iter().chain(self.warnings.clone()).collect()
     }
 
     fn delay(&self) -> Option<String> {

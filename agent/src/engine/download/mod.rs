@@ -298,8 +298,8 @@ impl Job<'_> {
         }
         if !image.is_marked() {
             report.warnings.push(
-                "this host may not write to the repository: should the backup be deleted and \
-                 collected meanwhile, the restore fails"
+                "this host may not write to the repository: should that be maintained meanwhile, the \
+                 restore may fail, and has to be run again"
                     .to_owned(),
             );
         }

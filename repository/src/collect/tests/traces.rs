@@ -527,3 +527,19 @@ fn what_a_reader_has_chosen_to_read_from_stays_though_it_was_repacked() {
     assert!(seen.contains("repacked") && seen.contains("read"), "{seen:?}");
     assert_kept(stage);
 }
+
+#[test]
+fn a_repacking_that_died_keeps_nobody_waiting() {
+    for is_atomic in [false, true] {
+        let mut stage = Stage::new(is_atomic, |client| {
+            client.upload("a", &[1, 2], PACKS, None).unwrap();
+            client.upload("b", &[3], PACKS, None).unwrap();
+        });
+        let repack: Act<'_> = Box::new(|client| drop(client.repack(false)));
+        follow(&mut stage, vec![repack], &[Until(0, "create pack"), Make(0, Fate::Crash)]);
+        assert!(stage.had_a_crash());
+        let end = stage.alone(|client| client.collect(false)).unwrap();
+        assert_eq!(end, CollectionEnd::Finished, "atomic: {is_atomic}");
+        assert_kept(stage);
+    }
+}
