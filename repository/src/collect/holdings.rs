@@ -94,6 +94,11 @@ impl Holdings {
         Ok(number)
     }
 
+    /// The number of a container, if any blob in it was read about.
+    pub(super) fn number_of(&self, container: &ContainerRef) -> Option<u32> {
+        self.numbers.get(container).copied()
+    }
+
     /// What holds the blobs that were read about, by number.
     pub(super) fn containers(&self) -> &[ContainerRef] {
         &self.containers

@@ -1,4 +1,5 @@
-//! Which containers are needed: of every reached blob one holder, the one in which most is alive.
+//! Which containers are needed: of every reached blob one holder, the one of which most is alive. All is
+//! kept by the containers' numbers, since there may be many.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -21,16 +22,6 @@ pub(super) struct Holder {
     pub(super) size: u64,
 }
 
-/// What the reached blobs need.
-#[derive(Debug, Default)]
-pub(super) struct Needs {
-    pub(super) containers: BTreeSet<ContainerRef>,
-    /// Of which of these how many bytes are needed.
-    pub(super) bytes: Vec<(ContainerRef, u64)>,
-    /// A reached blob that nothing holds.
-    pub(super) missing: Option<Id>,
-}
-
 /// Says which holder of a blob is needed: of the safe ones that of which the greatest part is alive.
 #[derive(Debug)]
 pub(super) struct Chooser {
@@ -38,10 +29,16 @@ pub(super) struct Chooser {
     about: Vec<Holder>,
     /// Bytes of blobs that are reached, wherever else they lie.
     live: Vec<u64>,
-    containers: Vec<ContainerRef>,
+    /// Bytes of blobs for which it is needed; 0 where it is not.
+    needed: Vec<u64>,
 }
 
 impl Chooser {
+    /// Bytes of a container that are needed, by its number.
+    pub(super) fn needed_bytes(&self, number: u32) -> u64 {
+        self.needed.get(number as usize).copied().unwrap_or_default()
+    }
+
     fn best<'h>(&self, holders: &'h [(u32, Entry)]) -> Option<&'h (u32, Entry)> {
         let is_safe =
             |number: u32| self.about.get(number as usize).is_some_and(|holder| holder.is_safe);
@@ -51,19 +48,19 @@ impl Chooser {
 
     fn compare(&self, a: usize, b: usize) -> Ordering {
         let share = |at: usize| (self.live[at], self.about[at].size);
-        by_share(share(a), share(b)).then(self.containers[b].cmp(&self.containers[a]))
+        by_share(share(a), share(b)).then(b.cmp(&a))
     }
 }
 
 impl Holdings {
     /// Chooses a holder for every reached blob: a safe one if there is any, else all that there are.
-    pub(super) fn needs(
+    /// Returns a blob that nothing holds, too, if there is one.
+    pub(super) fn choose(
         &mut self,
         reach: &mut Reach,
         about: impl Fn(&ContainerRef) -> Holder,
-    ) -> Result<(Needs, Chooser)> {
-        let containers = self.containers().to_vec();
-        let about: Vec<Holder> = containers.iter().map(about).collect();
+    ) -> Result<(Chooser, Option<Id>)> {
+        let about: Vec<Holder> = self.containers().iter().map(about).collect();
         let exists: Vec<bool> = about.iter().map(|holder| holder.exists).collect();
         let mut live = vec![0_u64; about.len()];
         let missing = self.for_each_reached(reach, &exists, &mut |holders| {
@@ -71,21 +68,18 @@ impl Holdings {
                 live[*number as usize] += u64::from(entry.stored_bytes);
             }
         })?;
-        let chooser = Chooser { about, live, containers };
-        let mut needed = vec![None; exists.len()];
+        let mut needed = vec![0; about.len()];
+        let chooser = Chooser { about, live, needed: Vec::new() };
         self.for_each_reached(reach, &exists, &mut |holders| {
             let mut need = |(number, entry): &(u32, Entry)| {
-                *needed[*number as usize].get_or_insert(0) += u64::from(entry.stored_bytes);
+                needed[*number as usize] += u64::from(entry.stored_bytes);
             };
             match chooser.best(holders) {
                 Some(best) => need(best),
                 None => holders.iter().for_each(need),
             }
         })?;
-        let needed = chooser.containers.iter().zip(needed);
-        let bytes: Vec<_> = needed.filter_map(|(it, bytes)| Some((*it, bytes?))).collect();
-        let containers = bytes.iter().map(|(container, _)| *container).collect();
-        Ok((Needs { containers, bytes, missing }, chooser))
+        Ok((Chooser { needed, ..chooser }, missing))
     }
 
     /// Which of the condemned containers must stay all the same: those with a blob that no other one
@@ -97,7 +91,7 @@ impl Holdings {
         condemned: &BTreeSet<ContainerRef>,
         exists: impl Fn(&ContainerRef) -> bool,
         is_read: bool,
-    ) -> Result<Needs> {
+    ) -> Result<(BTreeSet<ContainerRef>, Option<Id>)> {
         let exists: Vec<bool> = self.containers().iter().map(exists).collect();
         let stays: Vec<bool> = self
             .containers()
@@ -113,8 +107,8 @@ impl Holdings {
             }
         })?;
         let spared = self.containers().iter().zip(spared).filter(|(_, is)| *is);
-        let containers = spared.map(|(container, _)| *container).collect();
-        Ok(Needs { containers, missing, ..Needs::default() })
+        let spared = spared.map(|(container, _)| *container).filter(|it| condemned.contains(it));
+        Ok((spared.collect(), missing))
     }
 
     /// The reached blobs whose best holder is one of `containers`, with their places; `blobs_max` at most.
@@ -125,16 +119,18 @@ impl Holdings {
         containers: &BTreeSet<ContainerRef>,
         blobs_max: usize,
     ) -> Result<Vec<(ContainerRef, Entry)>> {
+        let is_in: Vec<bool> = self.containers().iter().map(|it| containers.contains(it)).collect();
         let mut best_in = Vec::new();
-        let all = vec![true; self.containers().len()];
-        self.for_each_reached(reach, &all, &mut |holders| {
-            let Some((number, entry)) = chooser.best(holders) else { return };
-            let container = chooser.containers[*number as usize];
-            if best_in.len() < blobs_max && containers.contains(&container) {
-                best_in.push((container, *entry));
+        self.for_each_reached(reach, &vec![true; is_in.len()], &mut |holders| {
+            if let Some((number, entry)) = chooser.best(holders)
+                && is_in[*number as usize]
+                && best_in.len() < blobs_max
+            {
+                best_in.push((*number, *entry));
             }
         })?;
-        Ok(best_in)
+        let container = |(number, entry)| Some((*self.containers().get(number as usize)?, entry));
+        Ok(best_in.into_iter().filter_map(container).collect())
     }
 }
 

@@ -14,7 +14,7 @@ type Containers = BTreeSet<ContainerRef>;
 pub(super) fn candidates(
     survey: &Survey,
     carriers: &Containers,
-    needed: &Containers,
+    is_needed: impl Fn(&ContainerRef) -> bool,
     inherited: &Containers,
 ) -> Containers {
     let open = survey.open_sessions();
@@ -25,7 +25,7 @@ pub(super) fn candidates(
         .keys()
         .filter(|container| container.place == Place::Pack || carriers.contains(container))
         .filter(|container| !open.contains(&container.id.session()))
-        .filter(|container| !needed.contains(container) && !inherited.contains(container))
+        .filter(|container| !is_needed(container) && !inherited.contains(container))
         .take(room)
         .copied()
         .collect()

@@ -33,15 +33,21 @@ pub(super) type Share = (ContainerRef, u64, u64);
 
 /// Which containers are stored again: those that are more than half dead, the deadest first; then, if
 /// there are enough of them, those that are small. Together no more is copied than the limits allow.
-pub(super) fn choose(mut shares: Vec<Share>, limits: &RepackLimits) -> BTreeSet<ContainerRef> {
+pub(super) fn choose(
+    shares: impl Iterator<Item = Share>,
+    limits: &RepackLimits,
+) -> BTreeSet<ContainerRef> {
     let is_small = |share: &Share| share.2 < limits.small_bytes;
     let is_mostly_dead = |share: &Share| share.1 < share.2 / 2;
-    let small = shares.iter().filter(|share| is_small(share)).count();
-    let merges = small >= limits.small_count.max(2);
-    shares.retain(|share| is_mostly_dead(share) && !is_small(share) || merges && is_small(share));
-    shares.sort_unstable_by_key(|share| (is_small(share), share.1, share.0));
+    let mut chosen: Vec<Share> =
+        shares.filter(|share| is_small(share) || is_mostly_dead(share)).collect();
+    let small = chosen.iter().filter(|share| is_small(share)).count();
+    if small < limits.small_count.max(2) {
+        chosen.retain(|share| !is_small(share));
+    }
+    chosen.sort_unstable_by_key(|share| (is_small(share), share.1, share.0));
     let mut left = limits.bytes;
-    shares
+    chosen
         .into_iter()
         .map_while(|(container, needed, _)| {
             left = left.checked_sub(needed)?;
@@ -155,7 +161,10 @@ mod tests {
     }
 
     fn chosen(shares: &[Share], limits: &RepackLimits) -> Vec<u8> {
-        choose(shares.to_vec(), limits).into_iter().map(|container| container.id.0[0]).collect()
+        choose(shares.iter().copied(), limits)
+            .into_iter()
+            .map(|container| container.id.0[0])
+            .collect()
     }
 
     #[test]

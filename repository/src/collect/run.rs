@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::compact::Compactor;
 use super::holdings::{Holdings, Source};
-use super::needs::{Chooser, Holder, Needs};
+use super::needs::{Chooser, Holder};
 use super::plan;
 use super::reach::{Nodes, Reach, blocked_by};
 use super::repack::{self, RepackPlan, repack};
@@ -206,12 +206,17 @@ impl Collector<'_, '_> {
                 && !open.contains(&container.id.session());
             Holder { exists: !gone.contains(container), is_safe, size: size.unwrap_or_default() }
         };
-        let (needs, chooser) = known.holdings.needs(&mut known.reach, about)?;
-        if let Some(id) = needs.missing {
+        let (chooser, missing) = known.holdings.choose(&mut known.reach, about)?;
+        if let Some(id) = missing {
             let cause = Error::BlockMissing { id, hint: String::new() };
             return Err(blocked_by("a listed backup".to_owned(), cause));
         }
-        let own = plan::candidates(&self.survey, &known.carriers, &needs.containers, &inherited);
+        let needed_bytes = |container: &ContainerRef| {
+            let number = known.holdings.number_of(container);
+            number.map_or(0, |number| chooser.needed_bytes(number))
+        };
+        let is_needed = |container: &ContainerRef| needed_bytes(container) > 0;
+        let own = plan::candidates(&self.survey, &known.carriers, is_needed, &inherited);
         let condemned: BTreeSet<ContainerRef> = inherited.union(&own).copied().collect();
 
         // G2
@@ -233,16 +238,16 @@ impl Collector<'_, '_> {
         let Later { outcomes: later, read, ended } = self.walk_new(&mut known)?;
         let there = &self.survey.containers;
         let exists = |container: &ContainerRef| there.contains_key(container);
-        let spared =
+        let (spared, missing) =
             known.holdings.spared(&mut known.reach, &condemned, exists, !read.is_empty())?;
         if !self.is_alone()? {
             return Ok(CollectionEnd::Contended);
         }
-        if let Some(id) = spared.missing {
+        if let Some(id) = missing {
             let cause = Error::BlockMissing { id, hint: String::new() };
             return Err(blocked_by("a new backup".to_owned(), cause));
         }
-        let deletable = plan::deletable(&condemned, there, &spared.containers);
+        let deletable = plan::deletable(&condemned, there, &spared);
 
         // G5
         self.has_deleted = true;
@@ -259,7 +264,7 @@ impl Collector<'_, '_> {
         let Known { fenced, .. } = &known;
         self.delete_leftovers(&plan::leftovers(&self.survey, fenced, &later, &read, &last))?;
         self.delete_ended_readers(&ended)?;
-        self.repack = self.plan_repack(&mut known, &needs, &chooser, &condemned)?;
+        self.repack = self.plan_repack(&mut known, &chooser, &condemned)?;
         Ok(CollectionEnd::Finished)
     }
 
@@ -267,7 +272,6 @@ impl Collector<'_, '_> {
     fn plan_repack(
         &self,
         known: &mut Known,
-        needs: &Needs,
         chooser: &Chooser,
         condemned: &BTreeSet<ContainerRef>,
     ) -> Result<RepackPlan> {
@@ -278,9 +282,12 @@ impl Collector<'_, '_> {
                 && !condemned.contains(container)
                 && !open.contains(&container.id.session())
         };
-        let shares = needs.bytes.iter().filter(|(container, _)| stays(container));
-        let shares = shares.filter_map(|(it, bytes)| Some((*it, *bytes, *containers.get(it)?)));
-        let chosen = repack::choose(shares.collect(), &self.options.repack);
+        let shares = (0..).zip(known.holdings.containers()).filter(|(_, it)| stays(it));
+        let shares = shares.filter_map(|(number, container)| {
+            let (needed, size) = (chooser.needed_bytes(number), *containers.get(container)?);
+            (needed > 0).then_some((*container, needed, size))
+        });
+        let chosen = repack::choose(shares, &self.options.repack);
         if chosen.is_empty() {
             return Ok(RepackPlan::default());
         }
