@@ -39,6 +39,9 @@ pub(super) struct Holdings {
     nodes: Spill<ENTRY_BYTES>,
 }
 
+/// A blob as a container holds it, by the container's number.
+pub(super) type Held = (u32, Entry);
+
 impl Holdings {
     pub(super) fn new(folder: &Path, memory_bytes: usize) -> Self {
         let nodes_memory_bytes = memory_bytes / 4;
@@ -115,13 +118,13 @@ impl Holdings {
         &mut self,
         reach: &mut Reach,
         exists: &[bool],
-        visit: &mut dyn FnMut(&[(u32, Entry)]),
+        visit: &mut dyn FnMut(&[Held]),
     ) -> Result<Option<Id>> {
         let mut ids = reach.sorted()?;
         let mut records = self.entries.sorted()?;
         let mut record = records.next()?;
         let mut missing = None;
-        let mut holders: Vec<(u32, Entry)> = Vec::new();
+        let mut holders: Vec<Held> = Vec::new();
         while let Some(short) = ids.next()? {
             holders.clear();
             let mut is_found = false;

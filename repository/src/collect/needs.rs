@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use super::holdings::Holdings;
+use super::holdings::{Held, Holdings};
 use super::reach::Reach;
 use crate::container::Entry;
 use crate::error::Result;
@@ -39,7 +39,7 @@ impl Chooser {
         self.needed.get(number as usize).copied().unwrap_or_default()
     }
 
-    fn best<'h>(&self, holders: &'h [(u32, Entry)]) -> Option<&'h (u32, Entry)> {
+    fn best<'h>(&self, holders: &'h [Held]) -> Option<&'h Held> {
         let is_safe =
             |number: u32| self.about.get(number as usize).is_some_and(|holder| holder.is_safe);
         let safe = holders.iter().filter(|(number, _)| is_safe(*number));
@@ -71,7 +71,7 @@ impl Holdings {
         let mut needed = vec![0; about.len()];
         let chooser = Chooser { about, live, needed: Vec::new() };
         self.for_each_reached(reach, &exists, &mut |holders| {
-            let mut need = |(number, entry): &(u32, Entry)| {
+            let mut need = |(number, entry): &Held| {
                 needed[*number as usize] += u64::from(entry.stored_bytes);
             };
             match chooser.best(holders) {
