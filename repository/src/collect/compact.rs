@@ -42,7 +42,7 @@ impl<'c> Compactor<'c> {
     pub(super) fn push(&mut self, container: ContainerRef, entry: Entry) -> Result<()> {
         // All holders of a blob stand in one run, so that its range of ids is its own.
         let is_full =
-            self.entries >= RUN_ENTRIES_MAX / 2 || self.groups.len() >= RUN_CONTAINERS_MAX / 2;
+            self.entries >= RUN_ENTRIES_MAX / 2 || self.groups.len() >= RUN_CONTAINERS_MAX / 8 * 7;
         if is_full && self.last != Some(entry.id) {
             self.write()?;
         }

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::plan;
-use super::run::{Collector, Known};
+use super::run::Collector;
 use super::survey::list_compacted;
+use super::walk::Known;
 use crate::error::Result;
 use crate::index::IndexView;
 use crate::names::{self, CollectorId, ContainerRef};

@@ -6,21 +6,19 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::compact::Compactor;
-use super::holdings::{Holdings, Source};
+use super::holdings::Source;
 use super::needs::{Chooser, Holder};
 use super::plan;
-use super::reach::{Nodes, Reach, blocked_by};
-use super::repack::{self, RepackPlan, repack};
+use super::reach::blocked_by;
+use super::repack::{self, RepackPlan};
 use super::report::{Collected, CollectionEnd, MaintainOptions, MaintainProgress};
 use super::survey::Survey;
+use super::walk::{Known, Later};
 use crate::crypto::DomainKeys;
-use crate::digest;
 use crate::error::{Error, Result};
-use crate::index::{CompactedRun, Generation, IndexView, list_generations};
-use crate::manifest::{self, Manifest, OUTCOME_BYTES_MAX, Outcome};
-use crate::names::{BackupLocation, CollectorId, ContainerRef, GenerationName, Place};
+use crate::index::{CompactedRun, Generation, list_generations};
+use crate::names::{CollectorId, ContainerRef, GenerationName};
 use crate::sealed::{self, SealedKind};
-use crate::session::{Ends, Readers, Reading};
 use crate::store::Store;
 use crate::upload::create;
 
@@ -29,69 +27,8 @@ pub(super) type OnProgress<'c> = dyn FnMut(MaintainProgress) -> ControlFlow<()> 
 /// More compacted runs than these are made one again.
 const RUNS_WANTED_MAX: usize = 1024;
 
-/// Maintains one domain: collects, repacks what is worth it, and then collects what that made
-/// superfluous. `client` is who does it.
-pub(crate) fn maintain(
-    store: &Arc<dyn Store>,
-    keys: &Arc<DomainKeys>,
-    client: &str,
-    options: &MaintainOptions,
-    on_progress: &mut OnProgress<'_>,
-) -> Result<Collected> {
-    let (mut collected, plan) = collect(store, keys, options, on_progress)?;
-    if !plan.is_empty() {
-        repack_and_collect(store, keys, client, options, &plan, &mut collected, on_progress)?;
-    }
-    let refreshed = digest::refresh(&**store, keys, &mut || {
-        let progress = MaintainProgress { phase: "refreshing digests", done: 0, total: 0 };
-        if on_progress(progress).is_break() { Err(Error::Canceled) } else { Ok(()) }
-    });
-    match refreshed {
-        Ok(digests) => collected.digests = digests,
-        Err(Error::Canceled) => return Err(Error::Canceled),
-        // They are only a help.
-        Err(error) => collected.warnings.push(format!("digests were not refreshed: {error}")),
-    }
-    Ok(collected)
-}
-
-fn repack_and_collect(
-    store: &Arc<dyn Store>,
-    keys: &Arc<DomainKeys>,
-    client: &str,
-    options: &MaintainOptions,
-    plan: &RepackPlan,
-    collected: &mut Collected,
-    on_progress: &mut OnProgress<'_>,
-) -> Result<()> {
-    // What was collected is collected, whatever happens from here on.
-    match repack(store, keys, client, plan, on_progress) {
-        Ok(repacked) => {
-            collected.repacked_bytes = repacked.stored_bytes;
-            collected.warnings = repacked.damage;
-        }
-        Err(Error::Canceled) => return Err(Error::Canceled),
-        Err(error) => collected.warnings.push(format!("nothing was repacked: {error}")),
-    }
-    // It takes out what is superfluous now, also what was stored in vain. Whatever keeps it from that,
-    // the next maintenance goes on.
-    let again = match collect(store, keys, options, on_progress) {
-        Ok((again, _)) => again,
-        Err(Error::Canceled) => return Err(Error::Canceled),
-        Err(error) => {
-            collected.warnings.push(format!("what was repacked is still there: {error}"));
-            return Ok(());
-        }
-    };
-    collected.deleted_containers += again.deleted_containers;
-    collected.deleted_bytes += again.deleted_bytes;
-    collected.merged_indexes += again.merged_indexes;
-    collected.fenced.extend(again.fenced);
-    Ok(())
-}
-
 /// Collects, and says what is worth repacking.
-fn collect(
+pub(super) fn collect(
     store: &Arc<dyn Store>,
     keys: &Arc<DomainKeys>,
     options: &MaintainOptions,
@@ -158,39 +95,11 @@ pub(super) struct Collector<'c, 'p> {
     pub(super) id: CollectorId,
     pub(super) survey: Survey,
     /// What the generations of G1 condemn.
-    inherited: BTreeSet<ContainerRef>,
+    pub(super) inherited: BTreeSet<ContainerRef>,
     /// Whether anything may be gone that only this collector's generations condemn.
     pub(super) has_deleted: bool,
     pub(super) collected: Collected,
     repack: RepackPlan,
-}
-
-/// What the live backups of G1 reach, and where it lies.
-pub(super) struct Known {
-    reach: Reach,
-    holdings: Holdings,
-    walked: BTreeSet<BackupLocation>,
-    fenced: BTreeSet<BackupLocation>,
-    /// The runs that were read.
-    runs: BTreeSet<ContainerRef>,
-    /// Session runs that are merged, and carry no blobs of their own.
-    pub(super) merged: Vec<ContainerRef>,
-    /// Index objects that do.
-    carriers: BTreeSet<ContainerRef>,
-    /// What is held by blobs in the compacted runs that every generation names.
-    compacted_holders: BTreeSet<ContainerRef>,
-    compacted_entries: usize,
-    merged_entries: usize,
-}
-
-/// What G4 listed.
-struct Later {
-    /// Sessions that have an outcome.
-    outcomes: BTreeSet<BackupLocation>,
-    /// Backups that are read.
-    read: BTreeSet<BackupLocation>,
-    /// Readings that have ended and whose marks are there.
-    ended: BTreeSet<Reading>,
 }
 
 impl Collector<'_, '_> {
@@ -294,148 +203,6 @@ impl Collector<'_, '_> {
         RepackPlan::new(&mut known.holdings, &mut known.reach, chooser, &chosen)
     }
 
-    /// G1, behind the listing: reads the index and walks what is live. The index is listed after the
-    /// outcomes, so that it names all that they reach.
-    fn walk_live(&mut self) -> Result<Known> {
-        let view = IndexView::take(&**self.store, self.keys)?;
-        let quarter = self.options.memory_bytes / 4;
-        let mut known = Known {
-            reach: Reach::new(&self.options.scratch, quarter),
-            holdings: Holdings::new(&self.options.scratch, 2 * quarter),
-            walked: BTreeSet::new(),
-            fenced: BTreeSet::new(),
-            runs: BTreeSet::new(),
-            merged: Vec::new(),
-            carriers: BTreeSet::new(),
-            compacted_holders: BTreeSet::new(),
-            compacted_entries: 0,
-            merged_entries: 0,
-        };
-        self.read_runs(&view, &mut known)?;
-        let Ends { outcomes, tombs, digests, .. } = self.survey.ends.clone();
-        let mut digested = digest::read_all(&**self.store, self.keys, &digests)?;
-        for (at, member) in outcomes.difference(&tombs).enumerate() {
-            self.progress("reading backups", at, outcomes.len())?;
-            let outcome = match digested.remove(&member.session) {
-                Some(backup) => Some(Outcome::Backup(Box::new(backup))),
-                None => self.outcome(*member)?,
-            };
-            match outcome {
-                Some(Outcome::Backup(backup)) => {
-                    self.walk(&mut known, &backup)?;
-                    known.walked.insert(*member);
-                }
-                Some(Outcome::Fenced) => drop(known.fenced.insert(*member)),
-                None => {}
-            }
-        }
-        Ok(known)
-    }
-
-    fn walk(&self, known: &mut Known, backup: &Manifest) -> Result<()> {
-        let is_doubtful = |container: &ContainerRef| {
-            self.inherited.contains(container) || !self.survey.containers.contains_key(container)
-        };
-        let nodes = Nodes {
-            store: &**self.store,
-            keys: self.keys,
-            containers: known.holdings.containers(),
-            is_doubtful: &is_doubtful,
-        };
-        known.reach.add(&nodes, backup)
-    }
-
-    /// Those that do not exist. What was not listed may have been made since.
-    fn gone(&self, named: &[ContainerRef]) -> Result<BTreeSet<ContainerRef>> {
-        let mut gone = BTreeSet::new();
-        for container in named.iter().filter(|it| !self.survey.containers.contains_key(it)) {
-            match self.store.size(&container.key(self.keys.id())) {
-                Ok(_) => {}
-                Err(error) if error.is_not_found() => drop(gone.insert(*container)),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(gone)
-    }
-
-    fn read_runs(&mut self, view: &IndexView, known: &mut Known) -> Result<()> {
-        let open = self.survey.open_sessions();
-        let common: BTreeSet<ContainerRef> =
-            view.common_runs().iter().map(CompactedRun::container).collect();
-        let objects = view.runs_for_readers();
-        for (at, object) in objects.iter().enumerate() {
-            self.progress("reading the index", at, objects.len())?;
-            let container = object.container;
-            if !known.runs.insert(container) {
-                continue;
-            }
-            let source = match container.place {
-                Place::Compacted => Source::Compacted,
-                // One that was not listed at first may name packs that were not; one that carries
-                // what it names stays, and is named by a compacted run once it was merged.
-                _ if open.contains(&container.id.session())
-                    || !self.survey.containers.contains_key(&container)
-                    || known.compacted_holders.contains(&container) =>
-                {
-                    Source::Open
-                }
-                _ => Source::Merged,
-            };
-            let is_common = common.contains(&container);
-            let run = match known.holdings.add(&**self.store, self.keys, *object, source) {
-                // Named by a generation that arrived late, when nobody named it any more.
-                Err(error) if error.is_not_found() && source == Source::Compacted && !is_common => {
-                    continue;
-                }
-                run => run?,
-            };
-            let is_carrier = run.containers().contains(&container);
-            match source {
-                Source::Compacted if is_common => {
-                    known.compacted_holders.extend(run.containers());
-                    known.compacted_entries += run.len();
-                }
-                Source::Merged => {
-                    known.merged_entries += run.len();
-                    if !is_carrier {
-                        known.merged.push(container);
-                    }
-                }
-                _ => {}
-            }
-            if is_carrier {
-                known.carriers.insert(container);
-            }
-        }
-        known.reach.add_nodes(&mut known.holdings.take_nodes())
-    }
-
-    /// G4: adds what is live or read and was not walked, outcomes first. Counts a backup as live that
-    /// was not seen dead at G1.
-    fn walk_new(&mut self, known: &mut Known) -> Result<Later> {
-        let ends = Ends::list(&**self.store, self.keys.id())?;
-        let readers = Readers::list(&**self.store, self.keys.id())?;
-        let read: BTreeSet<_> = readers.open.into_iter().map(|(backup, _)| backup).collect();
-        let dead = &self.survey.ends.tombs;
-        let is_live = |it: &&BackupLocation| !ends.tombs.contains(it) || !dead.contains(it);
-        let mut wanted: BTreeSet<BackupLocation> =
-            ends.outcomes.iter().filter(is_live).copied().collect();
-        wanted.extend(&read);
-        let wanted: Vec<_> = wanted.difference(&(&known.walked | &known.fenced)).copied().collect();
-        if wanted.is_empty() && read.is_empty() {
-            return Ok(Later { outcomes: ends.outcomes, read, ended: readers.ended });
-        }
-        // What they found their blobs by may have been published since G1.
-        let view = IndexView::take(&**self.store, self.keys)?;
-        self.read_runs(&view, known)?;
-        for (at, member) in wanted.iter().enumerate() {
-            self.progress("reading new backups", at, wanted.len())?;
-            let Some(Outcome::Backup(backup)) = self.outcome(*member)? else { continue };
-            self.walk(known, &backup)?;
-        }
-        Ok(Later { outcomes: ends.outcomes, read, ended: readers.ended })
-    }
-
     /// G5: the index of what stays. Compacted runs stay while they name nothing that goes and are
     /// large beside what is new.
     fn compact(
@@ -500,16 +267,6 @@ impl Collector<'_, '_> {
         let mut listed = list_generations(&**self.store, self.keys.id())?;
         listed.remove(&self.generation(false));
         Ok(!listed.iter().eq(self.survey.view.generations.keys()))
-    }
-
-    fn outcome(&self, member: BackupLocation) -> Result<Option<Outcome>> {
-        let bytes = match self.store.get(&member.outcome(), OUTCOME_BYTES_MAX) {
-            Ok(bytes) => bytes,
-            Err(error) if error.is_not_found() => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let opened = manifest::open(self.keys, member, &bytes);
-        opened.map(Some).map_err(|error| blocked_by(format!("backup {}", member.session), error))
     }
 
     /// Deletes an object; one that is gone already is as good.
