@@ -13,6 +13,8 @@ use crate::names::DomainId;
 use crate::store::Store;
 
 const BLOCKS: &str = "THINMOVER_TEST_BLOCKS";
+/// What the simulated store takes for the index run that it makes up.
+const STORE_MIB: usize = 27;
 const CHILD: &str = "collect::tests::scale::maintains_a_domain_of_so_many_blocks";
 
 fn keys() -> Arc<DomainKeys> {
@@ -72,5 +74,5 @@ fn maintenance_of_many_blocks_stays_within_its_memory() {
     let is_long = std::env::var("THINMOVER_TEST_ROUNDS").is_ok_and(|rounds| rounds != "1");
     let blocks = if is_long { 50_000_000 } else { 2_000_000 };
     let (before, peak) = peak_of(blocks);
-    assert!(peak - before < 192, "{before} MiB before, {peak} at most");
+    assert!(peak - before < 192 + STORE_MIB, "{before} MiB before, {peak} at most");
 }
