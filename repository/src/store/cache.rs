@@ -46,17 +46,15 @@ impl Cache {
         let path = self.path(name);
         let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         let file = File::options().read(true).custom_flags(flags.bits()).open(&path).ok()?;
-        let is_possible = |about: fs::Metadata| about.is_file() && about.len() <= self.entry_max();
-        if !file.metadata().is_ok_and(is_possible) {
-            return None;
-        }
+        let is_possible = |about: &fs::Metadata| about.is_file() && about.len() <= self.entry_max();
+        let about = file.metadata().ok().filter(is_possible)?;
         let mut bytes = Vec::new();
-        file.take(self.entry_max()).read_to_end(&mut bytes).ok()?;
+        (&file).take(self.entry_max()).read_to_end(&mut bytes).ok()?;
         let now = SystemTime::now();
         let is_old = |at: SystemTime| now.duration_since(at).is_ok_and(|age| age > TOUCH_INTERVAL);
-        if path.metadata().and_then(|about| about.modified()).is_ok_and(is_old) {
+        if about.modified().is_ok_and(is_old) {
             // One that cannot be marked goes sooner.
-            let _ = File::options().write(true).open(&path).map(|file| file.set_modified(now));
+            let _ = file.set_modified(now);
         }
         Some(bytes)
     }

@@ -148,3 +148,25 @@ fn a_worker_dropped_with_blocks_in_hand_keeps_the_upload_from_committing() {
         "{error}"
     );
 }
+
+#[test]
+fn an_upload_on_a_base_looks_nothing_up_before_it_has_much() {
+    let (_dir, repository) = directory_repository();
+    let (before, known) = (text(1, 6 * BLOCK), noise(2, 6 * BLOCK));
+    let first = back_up(&repository, "vg0/a", &before).unwrap();
+    back_up(&repository, "vg0/b", &known).unwrap();
+    let limits = UploadLimits { unlooked_bytes: 2 * BLOCK, ..UploadLimits::default() };
+    let upload = begin_with(&repository, "vg0/a", limits).unwrap();
+    let base = base_of(&upload, &first);
+    let mut image = upload.based_image(&base, known.len() as u64).unwrap();
+    let mut packer = upload.packer().unwrap();
+    for (number, block) in known.chunks(BLOCK).enumerate() {
+        image.set(number as u64, packer.store_block(block).unwrap().id).unwrap();
+    }
+    packer.finish().unwrap();
+    let root = image.finish().unwrap();
+    let second = upload.commit(draft("vg0/a", root, 0)).unwrap();
+    assert_eq!(second.new_bytes, 2 * BLOCK as u64, "the domain has all of it");
+    assert!(restore(&repository, &second).unwrap() == known);
+    assert!(is_whole(&repository, &second));
+}

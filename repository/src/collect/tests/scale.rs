@@ -1,5 +1,5 @@
-//! Memory does not grow with the repository: a domain is maintained, uploaded to and restored from in a
-//! process of its own whose peak is measured.
+//! Memory hardly grows with the repository: a domain is maintained in a process of its own whose peak is
+//! measured.
 
 use std::ops::ControlFlow;
 use std::process::Command;
