@@ -133,16 +133,15 @@ pub(super) fn delete(shared: &Shared, request: &Request, kind: Kind, id: &str) -
     let policy = DeletionPolicy::of(kind, &change.job.spec);
     let doing = format!("removing {} {id} with its backup", kind.as_str());
     request.caller.require(right_with(kind, policy), &doing)?;
-    // One that has not ended is refused below. It might end just then, with a backup.
-    if policy == DeletionPolicy::Retain || change.job.status.phase.is_final() {
-        if policy == DeletionPolicy::Delete {
-            delete_backup_of(shared, request, &change.job)?;
+    if policy == DeletionPolicy::Delete {
+        // It might end with a backup just when its record goes.
+        if !change.job.status.phase.is_final() {
+            return Err(Failure::new(Code::Busy, format!("{} {id} has not ended", kind.as_str()))
+                .hint("cancel it first: PATCH it with {\"cancel\": true}"));
         }
-        shared.table.delete(id)?;
-    } else {
-        return Err(Failure::new(Code::Busy, format!("{} {id} has not ended", kind.as_str()))
-            .hint("cancel it first: PATCH it with {\"cancel\": true}"));
+        delete_backup_of(shared, request, &change.job)?;
     }
+    shared.table.delete(id)?;
     ok(&Resource::from(change))
 }
 
