@@ -23,23 +23,26 @@ pub(crate) type Secret = Zeroizing<[u8; 32]>;
 /// Bytes from the operating system's generator.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    #[cfg(test)]
-    if repeatable::fill(&mut bytes) {
-        return Ok(bytes);
-    }
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Internal("the random generator"))?;
+    fill(&mut bytes)?;
     Ok(bytes)
 }
 
 /// As [`random`], for keys.
 pub(crate) fn random_secret() -> Result<Secret> {
     let mut secret = Secret::default();
-    aws_lc_rs::rand::fill(secret.as_mut_slice())
-        .map_err(|_| Error::Internal("the random generator"))?;
+    fill(secret.as_mut_slice())?;
     Ok(secret)
 }
 
-/// Names that are the same in each run of a test, so that a schedule can be repeated.
+fn fill(bytes: &mut [u8]) -> Result<()> {
+    #[cfg(test)]
+    if repeatable::fill(bytes) {
+        return Ok(());
+    }
+    aws_lc_rs::rand::fill(bytes).map_err(|_| Error::Internal("the random generator"))
+}
+
+/// Names and keys that are the same in each run of a test, so that a schedule can be repeated.
 #[cfg(test)]
 pub(crate) mod repeatable {
     use std::cell::Cell;

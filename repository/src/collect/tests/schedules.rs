@@ -1,6 +1,7 @@
 //! Random schedules: writers, a deleter, a reader and collectors, in any order of their requests.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::actors::{Client, Contents, Shape};
 use super::stage::{Act, Stage};
@@ -151,13 +152,33 @@ fn no_schedule_loses_a_block_of_a_listed_backup() {
     let first: u64 = std::env::var("THINMOVER_TEST_SEED").map_or(0, |seed| seed.parse().unwrap());
     // A long run has a million.
     let schedules = if rounds > 1 { 50_000 * rounds } else { 10_000 };
-    let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
-    for seed in first..first + schedules {
-        match schedule(seed) {
-            Ok(happened) => happened.into_iter().for_each(|it| *seen.entry(it).or_default() += 1),
-            Err(failure) => panic!("{failure}"),
+    let next = AtomicU64::new(first);
+    let run = || {
+        let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + schedules {
+                return seen;
+            }
+            match schedule(seed) {
+                Ok(happened) => {
+                    happened.into_iter().for_each(|it| *seen.entry(it).or_default() += 1)
+                }
+                Err(failure) => {
+                    next.store(first + schedules, Ordering::Relaxed);
+                    panic!("{failure}");
+                }
+            }
         }
-    }
+    };
+    let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
+    std::thread::scope(|scope| {
+        let workers = std::thread::available_parallelism().unwrap().get();
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(run)).collect();
+        for (event, count) in workers.into_iter().flat_map(|worker| worker.join().unwrap()) {
+            *seen.entry(event).or_default() += count;
+        }
+    });
     eprintln!("of {schedules} schedules had: {seen:?}");
     for event in
         ["committed", "read", "deleted", "finished", "waiting", "contended", "fenced", "repacked"]

@@ -55,7 +55,8 @@ enum Effect {
 /// The store and who is where.
 pub(super) struct World {
     state: Mutex<State>,
-    turn: Condvar,
+    /// For each actor, that it may be its turn.
+    turns: Vec<Condvar>,
     /// Whether create-if-absent is one step.
     is_atomic: bool,
 }
@@ -84,6 +85,7 @@ impl World {
         coin: Option<u64>,
         director: Director,
     ) -> Arc<Self> {
+        let turns = (0..actors).map(|_| Condvar::new()).collect();
         let state = State {
             objects,
             late: Vec::new(),
@@ -96,7 +98,7 @@ impl World {
             requests: 0,
             trace: Vec::new(),
         };
-        Arc::new(Self { state: Mutex::new(state), turn: Condvar::new(), is_atomic })
+        Arc::new(Self { state: Mutex::new(state), turns, is_atomic })
     }
 
     /// The store as `actor` sees it.
@@ -163,7 +165,7 @@ impl World {
         let fate = loop {
             match state.granted {
                 Some((granted, fate)) if granted == actor => break fate,
-                _ => state = self.turn.wait(state).unwrap(),
+                _ => state = self.turns[actor].wait(state).unwrap(),
             }
         };
         state.granted = None;
@@ -190,8 +192,9 @@ impl World {
             let late = state.late.len();
             match (state.director)(&waiting, late) {
                 Choice::Go(index, fate) => {
-                    state.granted = Some((waiting[index].actor, fate));
-                    self.turn.notify_all();
+                    let actor = waiting[index].actor;
+                    state.granted = Some((actor, fate));
+                    self.turns[actor].notify_one();
                     return;
                 }
                 Choice::Late(index) => {
