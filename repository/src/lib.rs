@@ -42,13 +42,13 @@
 //! let (mut walk, mut opener) = (image.walk(), image.opener()?);
 //! let (mut bytes, mut plain) = (RangeBuffer::default(), Vec::new());
 //! while let Some(window) = walk.next_window(1024)? {
-//!     for read in image.plan(&window)? {
-//!         image.fetch(&read, &mut bytes)?;
+//!     image.fetch_each(image.plan(&window)?, &mut bytes, &mut |read, bytes| {
 //!         for blob in &read.blobs {
-//!             opener.open(&read, &bytes, blob, &mut plain)?;
+//!             opener.open(read, bytes, blob, &mut plain)?;
 //!             assert_eq!((blob.blocks.as_slice(), plain.len()), (&[0][..], 1 << 18));
 //!         }
-//!     }
+//!         Ok(())
+//!     })?;
 //! }
 //! assert!(repository.verify(&backup, &mut |_| ControlFlow::Continue(()))?.ok());
 //! # Ok(())
@@ -96,7 +96,7 @@ pub use manifest::{Manifest, ManifestDraft, Source};
 pub use mapped::{MappedChunks, MappedListBuilder, MappedRoot};
 pub use names::{BackupLocation, ContainerId, Domain, DomainId, SessionId, VolumeId, VolumeKey};
 pub use repository::{InitOptions, Repository, RepositoryStatus};
-pub use restore::{Image, Opener, PackRead, PlannedBlob, ReadLimits};
+pub use restore::{Fetched, Image, Opener, PackRead, PlannedBlob, ReadLimits};
 pub use session::{OpenSession, SessionKind};
 pub use store::{
     ConditionalWrites, GiveUp, RangeBuffer, S3Encryption, S3Options, Store, StoreError,

@@ -10,7 +10,7 @@ use thinmover_io::{ALIGNMENT, IoFile};
 use thinmover_repository::{Image, RangeBuffer};
 
 use super::blocks::BlockRuns;
-use super::fetch::{buffer, fetch, fetch_all};
+use super::fetch::{buffer, fetch_all};
 use super::work::{Pass, Stages, Work, hand_out};
 use super::writer::Writer;
 use super::{Cancel, Limits, Progress, StreamError};
@@ -130,18 +130,18 @@ pub(crate) fn sync(target: &IoFile) -> Result<(), StreamError> {
 fn first_block(job: &Download) -> Result<Option<Vec<u8>>, StreamError> {
     let blocks = (0..job.image.root().blocks().min(1)).collect::<Vec<_>>();
     let ids = job.image.block_ids(&blocks)?;
-    let Some(read) = job.image.plan_blocks(blocks.into_iter().zip(ids))?.pop() else {
-        return Ok(None);
-    };
-    let (mut bytes, mut plain) = (buffer(job), Vec::new());
-    fetch(job, &read, &mut bytes)?;
+    let reads = job.image.plan_blocks(blocks.into_iter().zip(ids))?;
+    let (mut bytes, mut plain) = (buffer(job), None);
     let mut opener = job.image.opener()?;
-    for blob in &read.blobs {
-        let length = u64::from(blob.plain_bytes());
-        let damaged = |source| StreamError::Block { offset: 0, length, source };
-        opener.open(&read, &bytes, blob, &mut plain).map_err(damaged)?;
-    }
-    Ok(Some(plain))
+    let fetched = job.image.fetch_each(reads, &mut bytes, &mut |read, bytes| {
+        for blob in &read.blobs {
+            opener.open(read, bytes, blob, plain.get_or_insert_default())?;
+        }
+        Ok(())
+    });
+    let length = u64::from(job.image.root().block_length(0));
+    fetched.map_err(|source| StreamError::Block { offset: 0, length, source })?;
+    Ok(plain)
 }
 
 /// One pass of all stages.

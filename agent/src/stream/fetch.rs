@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crossbeam_channel::{Receiver, Sender};
-use thinmover_repository::{PackRead, RangeBuffer};
+use thinmover_repository::{Fetched, PackRead, RangeBuffer};
 
 use super::StreamError;
 use super::download::Download;
@@ -21,13 +21,20 @@ pub(super) fn fetch_all(
     failed: &AtomicBool,
 ) -> Result<(), StreamError> {
     for read in reads {
-        if failed.load(Relaxed) {
-            break;
-        }
-        let mut bytes = used.try_recv().unwrap_or_else(|_| buffer(job));
-        fetch(job, &read, &mut bytes).inspect_err(|_| failed.store(true, Relaxed))?;
-        if to_writers.send(Work::Pack(read, bytes)).is_err() {
-            break;
+        let mut pending = vec![read];
+        while let Some(read) = pending.pop() {
+            if failed.load(Relaxed) {
+                return Ok(());
+            }
+            let mut bytes = used.try_recv().unwrap_or_else(|_| buffer(job));
+            match fetch(job, &read, &mut bytes).inspect_err(|_| failed.store(true, Relaxed))? {
+                Fetched::Bytes => {
+                    if to_writers.send(Work::Pack(read, bytes)).is_err() {
+                        return Ok(());
+                    }
+                }
+                Fetched::Moved(instead) => pending.extend(instead),
+            }
         }
     }
     Ok(())
@@ -39,12 +46,8 @@ pub(super) fn buffer(job: &Download) -> RangeBuffer {
     RangeBuffer::with_room(PackRead::longest_bytes(block_bytes))
 }
 
-/// Reads the bytes of `read` into `out`.
-pub(super) fn fetch(
-    job: &Download,
-    read: &PackRead,
-    out: &mut RangeBuffer,
-) -> Result<(), StreamError> {
+/// Reads the bytes of `read` into `out`, see [`Image::fetch`](thinmover_repository::Image::fetch).
+fn fetch(job: &Download, read: &PackRead, out: &mut RangeBuffer) -> Result<Fetched, StreamError> {
     job.image.fetch(read, out).map_err(|source| {
         let blocks = || read.blobs.iter().flat_map(|blob| &blob.blocks);
         let (first, last) = (blocks().min().unwrap_or(&0), blocks().max().unwrap_or(&0));

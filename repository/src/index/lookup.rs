@@ -141,6 +141,13 @@ impl DomainIndex {
         Err(Error::Internal("reading an index that keeps changing"))
     }
 
+    /// Takes a new look at the store: what was found by an earlier one is gone.
+    pub(crate) fn look_again(&self, store: &dyn Store, keys: &DomainKeys) -> Result<()> {
+        let view = IndexView::take(store, keys)?;
+        self.lock().see(&view);
+        Ok(())
+    }
+
     /// One pass over the runs; of those that are gone nothing is expected any more if `is_settled`.
     fn search(
         &self,

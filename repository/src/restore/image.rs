@@ -15,7 +15,7 @@ use crate::keep;
 use crate::listing;
 use crate::manifest::Manifest;
 use crate::mapped::{MappedChunks, MappedRoot};
-use crate::names::{BackupLocation, SessionId};
+use crate::names::{BackupLocation, ContainerRef, SessionId};
 use crate::session::ReaderMark;
 use crate::store::{RangeBuffer, Store};
 
@@ -192,16 +192,65 @@ impl Image {
             }
             blobs.push((container, PlannedBlob { blocks, entry }));
         }
-        Ok(plan(blobs, |container| container.key(self.keys.id())))
+        Ok(self.planned(blobs))
     }
 
-    /// Reads the bytes of `read` into `out`, reusing its memory.
+    /// Reads the bytes of `read` into `out`, reusing its memory; or says what to read instead where
+    /// maintenance has stored what was there in another object. That happens to a reader without a
+    /// [mark](Self::is_marked) only.
     ///
     /// # Errors
-    /// What the store reports.
-    pub fn fetch(&self, read: &PackRead, out: &mut RangeBuffer) -> Result<()> {
+    /// What the store reports, and what [`plan`](Self::plan) can meet.
+    pub fn fetch(&self, read: &PackRead, out: &mut RangeBuffer) -> Result<Fetched> {
         let end = read.offset + read.length;
-        Ok(self.store.get_range(&read.object, read.offset..end, out)?)
+        match self.store.get_range(&read.object, read.offset..end, out) {
+            Ok(()) => Ok(Fetched::Bytes),
+            Err(error) if error.is_not_found() => self.find_again(read, error.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// [Fetches](Self::fetch) one read after the other, wherever they have moved to. `each` is given a
+    /// read and its bytes.
+    ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch), and what `each` returns.
+    pub fn fetch_each(
+        &self,
+        mut reads: Vec<PackRead>,
+        out: &mut RangeBuffer,
+        each: &mut dyn FnMut(&PackRead, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        while let Some(read) = reads.pop() {
+            match self.fetch(&read, out)? {
+                Fetched::Bytes => each(&read, out)?,
+                Fetched::Moved(instead) => reads.extend(instead),
+            }
+        }
+        Ok(())
+    }
+
+    /// What to read instead of `read`, whose object is gone; `gone` where the index still names it.
+    fn find_again(&self, read: &PackRead, gone: Error) -> Result<Fetched> {
+        let ids: Vec<Id> = read.blobs.iter().map(PlannedBlob::id).collect();
+        let located = self.locate_anew(&ids)?;
+        let mut blobs = Vec::with_capacity(ids.len());
+        for blob in &read.blobs {
+            let Located { container, entry, .. } = found(&located, &blob.id())?;
+            if container == read.container {
+                return Err(gone);
+            }
+            if entry.kind != blob.entry.kind || entry.plain_bytes != blob.entry.plain_bytes {
+                let reason = format!("{} has two lengths or kinds", blob.id());
+                return Err(Error::damaged(&self.object, reason));
+            }
+            blobs.push((container, PlannedBlob { blocks: blob.blocks.clone(), entry }));
+        }
+        Ok(Fetched::Moved(self.planned(blobs)))
+    }
+
+    fn planned(&self, blobs: Vec<(ContainerRef, PlannedBlob)>) -> Vec<PackRead> {
+        plan(blobs, |container| container.key(self.keys.id()))
     }
 
     /// What opens blobs on one thread.
@@ -214,6 +263,13 @@ impl Image {
 
     fn locate(&self, ids: &[Id]) -> Result<HashMap<Id, Located>> {
         self.index.locate(&*self.store, &self.keys, ids)
+    }
+
+    /// As [`locate_available`](Self::locate_available), by a new look at the store: what was found is
+    /// gone.
+    pub(crate) fn locate_anew(&self, ids: &[Id]) -> Result<HashMap<Id, Located>> {
+        self.index.look_again(&*self.store, &self.keys)?;
+        self.locate_available(ids)
     }
 
     pub(crate) fn locate_available(&self, ids: &[Id]) -> Result<HashMap<Id, Located>> {
@@ -262,8 +318,20 @@ impl BlobSource for Image {
         if ids.is_empty() {
             return Ok(blobs);
         }
-        let located = self.locate(&ids)?.into_values().map(|it| (it.container, it.entry));
-        let read = read_located(&*self.store, &self.keys, &self.object, kind, bytes_max, located)?;
+        let mut located = self.locate(&ids)?;
+        let read = loop {
+            let places = located.values().map(|it| (it.container, it.entry));
+            match read_located(&*self.store, &self.keys, &self.object, kind, bytes_max, places) {
+                Err(error) if error.is_not_found() => {
+                    let again = self.locate_anew(&ids)?;
+                    if again.len() < ids.len() || again == located {
+                        return Err(error);
+                    }
+                    located = again;
+                }
+                read => break read?,
+            }
+        };
         for (id, plain) in &read {
             keep::keep_blob(&*self.store, &self.keys, kind, id, plain);
         }
@@ -274,6 +342,16 @@ impl BlobSource for Image {
     fn object(&self) -> &str {
         &self.object
     }
+}
+
+/// What became of a read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Fetched {
+    /// Its bytes are there.
+    Bytes,
+    /// Its object is gone, and these give the same blobs.
+    Moved(Vec<PackRead>),
 }
 
 /// Opens blobs on one thread, reusing its buffers.

@@ -6,5 +6,5 @@ mod image;
 mod plan;
 
 pub(crate) use blobs::read_located;
-pub use image::{Image, Opener, ReadLimits};
+pub use image::{Fetched, Image, Opener, ReadLimits};
 pub use plan::{PackRead, PlannedBlob};

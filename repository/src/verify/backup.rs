@@ -1,7 +1,7 @@
 //! Verifying one backup: its tree, its blocks, and every container they lie in.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::{ControlFlow, Range};
 
 use super::containers::ContainerChecker;
@@ -108,16 +108,24 @@ impl Verifier<'_, '_> {
         let mut wanted: Vec<Id> = ids.iter().copied().filter(|id| !id.is_hole()).collect();
         wanted.sort_unstable();
         wanted.dedup();
-        let located = self.image.locate_available(&wanted)?;
-        let mut containers: Vec<_> =
-            located.values().flat_map(|found| [found.index, found.container]).collect();
-        containers.sort_unstable();
-        containers.dedup();
-        let mut checker = self.checker.borrow_mut();
-        for container in containers {
-            checker.check(container)?;
+        let mut located = self.image.locate_available(&wanted)?;
+        let mut is_settled = false;
+        loop {
+            let containers: BTreeSet<_> =
+                located.values().flat_map(|found| [found.index, found.container]).collect();
+            let mut checker = self.checker.borrow_mut();
+            let mut are_there = true;
+            for container in containers {
+                are_there &= checker.check(container, is_settled)?;
+            }
+            if are_there {
+                return Ok(located);
+            }
+            // Maintenance has merged or repacked them, or they are lost.
+            let again = self.image.locate_anew(&wanted)?;
+            is_settled = again == located;
+            located = again;
         }
-        Ok(located)
     }
 }
 

@@ -58,24 +58,26 @@ impl<'c> ContainerChecker<'c> {
         })
     }
 
-    /// Checks the whole container, unless it has been.
+    /// Checks the whole container, unless it has been. One that does not exist may have been taken away
+    /// by maintenance: unless it `must_exist` that is `false`, and nothing else.
     ///
     /// # Errors
     /// `Canceled` only; damage goes into the report.
-    pub(super) fn check(&mut self, container: ContainerRef) -> Result<()> {
+    pub(super) fn check(&mut self, container: ContainerRef, must_exist: bool) -> Result<bool> {
         if self.checked.contains_key(&container) {
-            return Ok(());
+            return Ok(true);
         }
         let condition = match self.read_through(container) {
             Ok(bad_offsets) => Condition::Readable { bad_offsets },
             Err(Error::Canceled) => return Err(Error::Canceled),
+            Err(error) if error.is_not_found() && !must_exist => return Ok(false),
             Err(error) => {
                 self.report.add_error(&container.key(self.keys.id()), &error);
                 Condition::Lost
             }
         };
         self.checked.insert(container, condition);
-        Ok(())
+        Ok(true)
     }
 
     /// Whether the checked container holds this blob whole.
@@ -143,10 +145,14 @@ impl<'c> ContainerChecker<'c> {
     ) -> Result<()> {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(()) };
         let start = u64::from(first.offset);
-        if let Err(error) = self.store.get_range(object, start..last.end(), bytes) {
-            self.report.add(object, Some(start..last.end()), error.to_string());
-            bad_offsets.extend(entries.iter().map(|entry| entry.offset));
-            return Ok(());
+        match self.store.get_range(object, start..last.end(), bytes) {
+            Ok(()) => {}
+            Err(error) if error.is_not_found() => return Err(error.into()),
+            Err(error) => {
+                self.report.add(object, Some(start..last.end()), error.to_string());
+                bad_offsets.extend(entries.iter().map(|entry| entry.offset));
+                return Ok(());
+            }
         }
         let mut plain = Vec::new();
         for entry in entries {
@@ -250,7 +256,7 @@ mod tests {
         store.create(&PACK.key(keys.id()), bytes).unwrap();
         let on_bytes = Box::new(|_| ControlFlow::Continue(()));
         let mut checker = ContainerChecker::new(&store, &keys, on_bytes).unwrap();
-        checker.check(PACK).unwrap();
+        checker.check(PACK, true).unwrap();
         then(&mut checker)
     }
 

@@ -156,16 +156,17 @@ fn the_blocks_that_differ_turn_one_image_into_the_other() {
                 target[change.block as usize * BLOCK..][..BLOCK].fill(0);
             }
             let ids = changes.iter().map(|change| (change.block, change.after));
-            for read in to.plan_blocks(ids).unwrap() {
-                to.fetch(&read, &mut bytes).unwrap();
+            to.fetch_each(to.plan_blocks(ids).unwrap(), &mut bytes, &mut |read, bytes| {
                 for blob in &read.blobs {
-                    opener.open(&read, &bytes, blob, &mut plain).unwrap();
+                    opener.open(read, bytes, blob, &mut plain)?;
                     for &block in &blob.blocks {
                         target[block as usize * BLOCK..][..plain.len()].copy_from_slice(&plain);
                         written += plain.len();
                     }
                 }
-            }
+                Ok(())
+            })
+            .unwrap();
         }
         assert!(target == *wanted);
         assert!(written <= 5 * BLOCK, "{written}");

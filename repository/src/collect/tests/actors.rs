@@ -154,23 +154,57 @@ impl Client {
 
     /// Opens a backup and restores it. Once it is open nothing may go wrong, save for a crash.
     pub(super) fn read(&self, backup: &Manifest) {
-        let image = match self.repository.image(backup, ReadLimits::default()) {
-            Ok(image) => image,
-            Err(_) => return,
-        };
-        self.world.note(format!("{} has opened {}", self.actor, &backup.id[..4]));
+        let found = self.read_with(&self.repository, backup);
         let expected = self.ledger.lock().unwrap().begun.get(&backup.id).cloned();
+        match found {
+            None => {}
+            Some(Ok(found)) if Some(&found) == expected.as_ref() => self.saw("read"),
+            Some(other) => self.fail(format!("backup {} is read as {other:?}", backup.id)),
+        }
+    }
+
+    /// As [`read`](Self::read), where this actor may not write a mark: the backup must stay.
+    pub(super) fn read_unmarked(&self, backup: &Manifest) {
+        let repository = self.repository.over(self.world.read_only_store(self.actor));
+        let found = self.read_with(&repository, backup);
+        let (expected, doomed) = {
+            let ledger = self.ledger.lock().unwrap();
+            (ledger.begun.get(&backup.id).cloned(), ledger.doomed.contains(&backup.id))
+        };
+        match found {
+            None => {}
+            Some(Ok(found)) if Some(&found) == expected.as_ref() => self.saw("read unmarked"),
+            Some(Err(_)) if doomed => {}
+            Some(other) => self.fail(format!("backup {} is read as {other:?}", backup.id)),
+        }
+    }
+
+    /// Verifies a backup, with or without a mark. Nothing but a deletion may make that fail.
+    pub(super) fn verify(&self, backup: &Manifest, is_marked: bool) {
+        let store = match is_marked {
+            true => self.world.store(self.actor),
+            false => self.world.read_only_store(self.actor),
+        };
+        let repository = self.repository.over(store);
+        let report = repository.verify(backup, &mut |_| ControlFlow::Continue(()));
+        let doomed = self.ledger.lock().unwrap().doomed.contains(&backup.id);
+        match report {
+            _ if self.world.has_crashed(self.actor) => {}
+            Ok(report) if report.ok() => self.saw("verified"),
+            // It was not there any more when it was opened.
+            Err(_) => {}
+            Ok(_) if doomed && !is_marked => {}
+            Ok(report) => self.fail(format!("backup {} is verified as {report:?}", backup.id)),
+        }
+    }
+
+    /// `None` where it cannot be opened, or this actor crashes.
+    fn read_with(&self, repository: &Repository, backup: &Manifest) -> Option<Result<Contents>> {
+        let image = repository.image(backup, ReadLimits::default()).ok()?;
+        self.world.note(format!("{} has opened {}", self.actor, &backup.id[..4]));
         let found = contents(&image);
         drop(image);
-        if self.world.has_crashed(self.actor) {
-            return;
-        }
-        match found {
-            Ok(found) if Some(&found) == expected.as_ref() => {
-                self.ledger.lock().unwrap().seen.insert("read");
-            }
-            other => self.fail(format!("backup {} is read as {other:?}", backup.id)),
-        }
+        (!self.world.has_crashed(self.actor)).then_some(found)
     }
 
     /// Collects once. What it says is noted.
@@ -211,6 +245,10 @@ impl Client {
 
     pub(super) fn backups(&self) -> Result<Vec<Manifest>> {
         Ok(self.repository.backups(&Filter::default())?.live)
+    }
+
+    fn saw(&self, event: &'static str) {
+        self.ledger.lock().unwrap().seen.insert(event);
     }
 
     pub(super) fn fail(&self, failure: String) {
@@ -255,17 +293,17 @@ fn contents(image: &crate::Image) -> Result<Contents> {
     let (mut walk, mut opener) = (image.walk(), image.opener()?);
     let (mut bytes, mut plain) = (RangeBuffer::default(), Vec::new());
     while let Some(window) = walk.next_window(16)? {
-        for read in image.plan(&window)? {
-            image.fetch(&read, &mut bytes)?;
+        image.fetch_each(image.plan(&window)?, &mut bytes, &mut |read, bytes| {
             for blob in &read.blobs {
-                opener.open(&read, &bytes, blob, &mut plain)?;
+                opener.open(read, bytes, blob, &mut plain)?;
                 let content = (0..8).find(|content| block(*content) == plain);
                 for &block in &blob.blocks {
                     found[block as usize] =
                         content.ok_or(Error::Internal("recognising a block"))?;
                 }
             }
-        }
+            Ok(())
+        })?;
     }
     Ok(found)
 }

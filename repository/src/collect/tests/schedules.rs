@@ -134,7 +134,12 @@ fn act(client: &Client, dice: &mut Dice) {
         3 if dice.one_in(2) => {
             let Ok(backups) = client.backups() else { return };
             if !backups.is_empty() {
-                client.read(&backups[dice.below(backups.len())]);
+                let backup = &backups[dice.below(backups.len())];
+                match dice.below(4) {
+                    0 => client.read_unmarked(backup),
+                    1 => client.verify(backup, dice.one_in(2)),
+                    _ => client.read(backup),
+                }
             }
         }
         _ => {
@@ -180,9 +185,18 @@ fn no_schedule_loses_a_block_of_a_listed_backup() {
         }
     });
     eprintln!("of {schedules} schedules had: {seen:?}");
-    for event in
-        ["committed", "read", "deleted", "finished", "waiting", "contended", "fenced", "repacked"]
-    {
+    for event in [
+        "committed",
+        "read",
+        "read unmarked",
+        "verified",
+        "deleted",
+        "finished",
+        "waiting",
+        "contended",
+        "fenced",
+        "repacked",
+    ] {
         let count = seen.get(event).copied().unwrap_or_default();
         assert!(count >= schedules / 50, "`{event}` in {count} schedules only");
     }

@@ -529,6 +529,61 @@ fn what_a_reader_has_chosen_to_read_from_stays_though_it_was_repacked() {
 }
 
 #[test]
+fn a_reader_without_a_mark_finds_what_was_repacked() {
+    // About to read what it has located: the root of a tree, then a block.
+    let root = [Until(0, "get index"), Until(0, "get pack")];
+    let block = [root.as_slice(), &[Make(0, Fate::Done), Until(0, "get pack")]].concat();
+    for located in [root.as_slice(), &block] {
+        let mut stage = Stage::new(true, |client| {
+            client.upload("a", &[1, 2], PACKS, None).unwrap();
+            client.upload("b", &[3], PACKS, None).unwrap();
+        });
+        let read = |client: &Client| {
+            for backup in client.backups().unwrap() {
+                client.read_unmarked(&backup);
+            }
+        };
+        let repack: Act<'_> = Box::new(|client| drop(client.repack(false)));
+        let steps = [located, &[Finish(1), Finish(0)]].concat();
+        follow(&mut stage, vec![Box::new(read) as Act<'_>, repack], &steps);
+        let seen = stage.take_seen();
+        assert!(seen.contains("deleted") && seen.contains("read unmarked"), "{seen:?}");
+        assert_kept(stage);
+    }
+}
+
+#[test]
+fn maintenance_beside_a_verification_is_no_damage() {
+    let verify = |is_marked| -> Act<'static> {
+        Box::new(move |client| {
+            for backup in client.backups().unwrap() {
+                client.verify(&backup, is_marked);
+            }
+        })
+    };
+    for is_marked in [true, false] {
+        let stage = || {
+            Stage::new(true, |client| {
+                client.upload("a", &[1, 2], PACKS, None).unwrap();
+                client.upload("b", &[3], PACKS, None).unwrap();
+            })
+        };
+        let mut alone = stage();
+        follow(&mut alone, vec![verify(is_marked)], &[]);
+        for requests in 0..alone.requests() {
+            let mut stage = stage();
+            let repack: Act<'_> = Box::new(|client| drop(client.repack(false)));
+            let before = vec![Make(0, Fate::Done); requests];
+            let steps = [before.as_slice(), &[Finish(1), Finish(0)]].concat();
+            follow(&mut stage, vec![verify(is_marked), repack], &steps);
+            let seen = stage.take_seen();
+            assert!(seen.contains("repacked") && seen.contains("verified"), "{seen:?}");
+            assert_kept(stage);
+        }
+    }
+}
+
+#[test]
 fn a_repacking_that_died_keeps_nobody_waiting() {
     for is_atomic in [false, true] {
         let mut stage = Stage::new(is_atomic, |client| {

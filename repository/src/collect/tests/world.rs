@@ -103,7 +103,12 @@ impl World {
 
     /// The store as `actor` sees it.
     pub(super) fn store(self: &Arc<Self>, actor: Actor) -> Arc<dyn Store> {
-        Arc::new(ActorStore { world: Arc::clone(self), actor })
+        Arc::new(ActorStore { world: Arc::clone(self), actor, may_write: true })
+    }
+
+    /// The store as `actor` sees it where it may only read.
+    pub(super) fn read_only_store(self: &Arc<Self>, actor: Actor) -> Arc<dyn Store> {
+        Arc::new(ActorStore { world: Arc::clone(self), actor, may_write: false })
     }
 
     /// Says that an actor makes no request any more.
@@ -272,6 +277,7 @@ fn error(kind: StoreErrorKind, key: &str) -> StoreError {
 struct ActorStore {
     world: Arc<World>,
     actor: Actor,
+    may_write: bool,
 }
 
 impl fmt::Debug for ActorStore {
@@ -305,6 +311,9 @@ impl ActorStore {
 
     /// Whether there was something before, and whether an attempt may still arrive.
     fn effect(&self, label: &str, effect: Effect) -> StoreResult<(bool, bool)> {
+        if !self.may_write {
+            return Err(error(StoreErrorKind::PermissionDenied, label));
+        }
         let is_atomic = self.world.is_atomic;
         self.world.take_turn(self.actor, label, |state, fate| {
             let lost = || Err(error(StoreErrorKind::Other, label));
@@ -383,7 +392,7 @@ impl Store for ActorStore {
     }
 
     fn writer(&self, key: &str, _: u64) -> StoreResult<Box<dyn ObjectWriter>> {
-        let store = Self { world: Arc::clone(&self.world), actor: self.actor };
+        let store = Self { world: Arc::clone(&self.world), ..*self };
         Ok(Box::new(Writer { store, key: key.to_owned(), bytes: Vec::new() }))
     }
 

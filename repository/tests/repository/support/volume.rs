@@ -138,16 +138,16 @@ pub(crate) fn restore_with(
         assert_eq!(window.first_block, expected_block);
         assert!(!window.ids.is_empty() && window.ids.len() <= window_blocks);
         expected_block += window.ids.len() as u64;
-        for read in image.plan(&window)? {
-            image.fetch(&read, &mut bytes)?;
+        image.fetch_each(image.plan(&window)?, &mut bytes, &mut |read, bytes| {
             for blob in &read.blobs {
-                opener.open(&read, &bytes, blob, &mut plain)?;
+                opener.open(read, bytes, blob, &mut plain)?;
                 for block in &blob.blocks {
                     let start = (block * block_bytes) as usize;
                     out[start..start + plain.len()].copy_from_slice(&plain);
                 }
             }
-        }
+            Ok(())
+        })?;
     }
     assert_eq!(expected_block, image.root().blocks());
     Ok(out)
@@ -172,15 +172,15 @@ pub(crate) fn restores_equal(
                 is_equal &= blocks[block].take().is_some_and(|expected| expected[0] == 0);
             }
         }
-        for read in source.plan(&window)? {
-            source.fetch(&read, &mut bytes)?;
+        source.fetch_each(source.plan(&window)?, &mut bytes, &mut |read, bytes| {
             for blob in &read.blobs {
-                opener.open(&read, &bytes, blob, &mut plain)?;
+                opener.open(read, bytes, blob, &mut plain)?;
                 for &block in &blob.blocks {
                     is_equal &= blocks[block as usize].take() == Some(&plain);
                 }
             }
-        }
+            Ok(())
+        })?;
     }
     Ok(is_equal && blocks.iter().all(Option::is_none))
 }
