@@ -134,14 +134,14 @@ mod tests {
         survey.ends.holds = [live, dead, gone, new].into();
         let later = [live, dead, new].into();
         let nothing = BTreeSet::new();
-        let last = Generation { condemned: BTreeSet::new(), runs: BTreeSet::new() };
+        let last = Generation::default();
         let leftovers = leftovers(&survey, &nothing, &later, &nothing, &last);
         assert_eq!(leftovers.holds, [dead, gone]);
         assert_eq!(leftovers.outcomes, [], "its session may still send something");
         survey.ends.tombs.clear();
         survey.ends.holds = [live].into();
-        assert!(survey.is_quiet(), "a held backup is no work");
+        assert!(survey.is_quiet(0), "a held backup is no work");
         survey.ends.holds.insert(gone);
-        assert!(!survey.is_quiet());
+        assert!(!survey.is_quiet(0));
     }
 }

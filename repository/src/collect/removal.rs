@@ -10,6 +10,26 @@ use crate::error::Result;
 use crate::index::IndexView;
 use crate::names::{self, CollectorId, ContainerRef};
 use crate::session::Reading;
+use crate::store::Store;
+
+/// Deletes an object; one that is gone already is as good.
+pub(super) fn delete(store: &dyn Store, key: &str) -> Result<()> {
+    match store.delete(key) {
+        Ok(()) => Ok(()),
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Deletes what is left of readers that have ended. The mark goes first: without it nobody asks whether
+/// its reader has ended.
+pub(super) fn delete_readers(store: &dyn Store, ended: &BTreeSet<Reading>) -> Result<()> {
+    for (backup, reader) in ended {
+        delete(store, &backup.reader(*reader))?;
+        delete(store, &backup.reader_end(*reader))?;
+    }
+    Ok(())
+}
 
 impl Collector<'_, '_> {
     pub(super) fn delete_containers(&mut self, containers: &BTreeSet<ContainerRef>) -> Result<()> {
@@ -56,15 +76,6 @@ impl Collector<'_, '_> {
             if !named.contains(&run) && !at_work.contains(&run.id.collector()) {
                 self.delete(&run.key(self.keys.id()))?;
             }
-        }
-        Ok(())
-    }
-
-    /// The mark first: without it nobody asks whether its reader has ended.
-    pub(super) fn delete_ended_readers(&mut self, ended: &BTreeSet<Reading>) -> Result<()> {
-        for (backup, reader) in ended {
-            self.delete(&backup.reader(*reader))?;
-            self.delete(&backup.reader_end(*reader))?;
         }
         Ok(())
     }

@@ -31,29 +31,43 @@ pub(crate) const VOLUME: &str = "repacked blobs";
 /// A container, what is needed of it, and its length, in bytes.
 pub(super) type Share = (ContainerRef, u64, u64);
 
+/// What is worth repacking.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Chosen {
+    pub(super) containers: BTreeSet<ContainerRef>,
+    /// What the least that is worth it takes, within the limits or not, in bytes; 0: nothing is.
+    pub(super) least_bytes: u64,
+}
+
 /// Which containers are stored again: those that are more than half dead, the deadest first; then, if
-/// there are enough of them, those that are small. Together no more is copied than the limits allow.
-pub(super) fn choose(
-    shares: impl Iterator<Item = Share>,
-    limits: &RepackLimits,
-) -> BTreeSet<ContainerRef> {
+/// there are enough of them, those that are small, two at least. Together no more is copied than the
+/// limits allow.
+pub(super) fn choose(shares: impl Iterator<Item = Share>, limits: &RepackLimits) -> Chosen {
     let is_small = |share: &Share| share.2 < limits.small_bytes;
     let is_mostly_dead = |share: &Share| share.1 < share.2 / 2;
-    let mut chosen: Vec<Share> =
+    let mut worth: Vec<Share> =
         shares.filter(|share| is_small(share) || is_mostly_dead(share)).collect();
-    let small = chosen.iter().filter(|share| is_small(share)).count();
+    let small = worth.iter().filter(|share| is_small(share)).count();
     if small < limits.small_count.max(2) {
-        chosen.retain(|share| !is_small(share));
+        worth.retain(|share| !is_small(share));
     }
-    chosen.sort_unstable_by_key(|share| (is_small(share), share.1, share.0));
+    worth.sort_unstable_by_key(|share| (is_small(share), share.1, share.0));
+    let least = worth.first().map_or(0, |first| if is_small(first) { 2 } else { 1 });
+    let least_bytes = worth.iter().take(least).map(|share| share.1).sum();
     let mut left = limits.bytes;
-    chosen
-        .into_iter()
-        .map_while(|(container, needed, _)| {
-            left = left.checked_sub(needed)?;
-            Some(container)
-        })
-        .collect()
+    let fitting = worth.iter().take_while(|share| match left.checked_sub(share.1) {
+        Some(rest) => {
+            left = rest;
+            true
+        }
+        None => false,
+    });
+    let mut fitting: Vec<&Share> = fitting.collect();
+    if fitting.iter().filter(|share| is_small(share)).count() == 1 {
+        fitting.pop();
+    }
+    let containers = fitting.into_iter().map(|share| share.0).collect();
+    Chosen { containers, least_bytes }
 }
 
 /// What to store again, by where it lies.
@@ -162,6 +176,7 @@ mod tests {
 
     fn chosen(shares: &[Share], limits: &RepackLimits) -> Vec<u8> {
         choose(shares.iter().copied(), limits)
+            .containers
             .into_iter()
             .map(|container| container.id.0[0])
             .collect()
@@ -183,5 +198,18 @@ mod tests {
         // The deadest first, and no more than the budget.
         assert_eq!(chosen(&more, &RepackLimits { bytes: 20, ..limits }), [3]);
         assert_eq!(chosen(&more, &RepackLimits { bytes: 0, ..limits }), [0_u8; 0]);
+        // One small one alone would be stored in vain.
+        let small = &more[3..];
+        assert_eq!(chosen(small, &RepackLimits { bytes: 5, ..limits }), [0_u8; 0]);
+        assert_eq!(chosen(small, &RepackLimits { bytes: 6, ..limits }), [5, 6]);
+    }
+
+    #[test]
+    fn the_least_that_is_worth_it_is_told_whatever_the_budget() {
+        let limits = RepackLimits { bytes: 0, small_bytes: 100, small_count: 2 };
+        let least = |shares: &[Share]| choose(shares.iter().copied(), &limits).least_bytes;
+        assert_eq!(least(&[share(1, 600, 1000), share(2, 5, 5)]), 0);
+        assert_eq!(least(&[share(1, 400, 1000), share(2, 5, 5)]), 400);
+        assert_eq!(least(&[share(1, 9, 9), share(2, 5, 5), share(3, 7, 7)]), 12);
     }
 }

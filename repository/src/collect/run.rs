@@ -10,7 +10,8 @@ use super::holdings::Source;
 use super::needs::{Chooser, Holder};
 use super::plan;
 use super::reach::blocked_by;
-use super::repack::{self, RepackPlan};
+use super::removal::{delete, delete_readers};
+use super::repack::{self, Chosen, RepackPlan};
 use super::report::{Collected, CollectionEnd, MaintainOptions, MaintainProgress};
 use super::survey::Survey;
 use super::walk::{Known, Later};
@@ -19,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::index::{CompactedRun, Generation, list_generations};
 use crate::names::{CollectorId, ContainerRef, GenerationName};
 use crate::sealed::{self, SealedKind};
+use crate::session::Readers;
 use crate::store::Store;
 use crate::upload::create;
 
@@ -35,7 +37,8 @@ pub(super) fn collect(
     on_progress: &mut OnProgress<'_>,
 ) -> Result<(Collected, RepackPlan)> {
     let survey = Survey::take(&**store, keys)?;
-    if survey.is_quiet() {
+    if survey.is_quiet(options.repack.bytes) {
+        delete_readers(&**store, &Readers::list(&**store, keys.id())?.ended)?;
         let idle = Collected { end: CollectionEnd::Idle, ..Collected::default() };
         return Ok((idle, RepackPlan::default()));
     }
@@ -131,7 +134,8 @@ impl Collector<'_, '_> {
         // G2
         self.progress("condemning", 0, condemned.len())?;
         let runs = self.survey.view.common_runs();
-        self.put_generation(false, &Generation { condemned: condemned.clone(), runs })?;
+        let first = Generation { condemned: condemned.clone(), runs, ..Generation::default() };
+        self.put_generation(false, &first)?;
         if !self.is_alone()? {
             return Ok(CollectionEnd::Contended);
         }
@@ -165,25 +169,26 @@ impl Collector<'_, '_> {
 
         // G6
         let still_condemned = plan::still_condemned(&self.survey, &inherited, &own, &deletable);
-        let last = Generation { condemned: still_condemned, runs };
+        let repackable = self.plan_repack(&mut known, &chooser, &condemned)?;
+        let last = Generation { condemned: still_condemned, runs, repackable };
         self.put_generation(true, &last)?;
         self.delete_merged(&known)?;
         self.delete_old_generations()?;
         self.delete_unnamed_runs()?;
         let Known { fenced, .. } = &known;
         self.delete_leftovers(&plan::leftovers(&self.survey, fenced, &later, &read, &last))?;
-        self.delete_ended_readers(&ended)?;
-        self.repack = self.plan_repack(&mut known, &chooser, &condemned)?;
+        delete_readers(&**self.store, &ended)?;
         Ok(CollectionEnd::Finished)
     }
 
-    /// What is worth repacking of that which stays. By a deletion meanwhile some of it may have died.
+    /// Plans what is worth repacking of that which stays, and returns what the least of it takes, in
+    /// bytes. By a deletion meanwhile some of it may have died.
     fn plan_repack(
-        &self,
+        &mut self,
         known: &mut Known,
         chooser: &Chooser,
         condemned: &BTreeSet<ContainerRef>,
-    ) -> Result<RepackPlan> {
+    ) -> Result<u64> {
         let open = self.survey.open_sessions();
         let containers = &self.survey.containers;
         let stays = |container: &ContainerRef| {
@@ -196,11 +201,12 @@ impl Collector<'_, '_> {
             let (needed, size) = (chooser.needed_bytes(number), *containers.get(container)?);
             (needed > 0).then_some((*container, needed, size))
         });
-        let chosen = repack::choose(shares, &self.options.repack);
-        if chosen.is_empty() {
-            return Ok(RepackPlan::default());
+        let Chosen { containers, least_bytes } = repack::choose(shares, &self.options.repack);
+        if !containers.is_empty() {
+            let (holdings, reach) = (&mut known.holdings, &mut known.reach);
+            self.repack = RepackPlan::new(holdings, reach, chooser, &containers)?;
         }
-        RepackPlan::new(&mut known.holdings, &mut known.reach, chooser, &chosen)
+        Ok(least_bytes)
     }
 
     /// G5: the index of what stays. Compacted runs stay while they name nothing that goes and are
@@ -269,13 +275,9 @@ impl Collector<'_, '_> {
         Ok(!listed.iter().eq(self.survey.view.generations.keys()))
     }
 
-    /// Deletes an object; one that is gone already is as good.
+    /// See [`delete`].
     pub(super) fn delete(&self, key: &str) -> Result<()> {
-        match self.store.delete(key) {
-            Ok(()) => Ok(()),
-            Err(error) if error.is_not_found() => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        delete(&**self.store, key)
     }
 
     pub(super) fn progress(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::crypto::DomainKeys;
 use crate::error::Result;
-use crate::index::{IndexView, list_containers};
+use crate::index::{Generation, IndexView, list_containers};
 use crate::names::{self, BackupLocation, ContainerRef, DomainId, Place, SessionId};
 use crate::session::{Ends, list_acks, list_marks, list_parsed};
 use crate::store::Store;
@@ -34,12 +34,15 @@ impl Survey {
         Ok(Self { view, acks, containers, marks, ends })
     }
 
-    /// Whether nothing happened since a collection that finished.
-    pub(super) fn is_quiet(&self) -> bool {
+    /// Whether nothing happened since a collection that finished, and nothing that it found worth
+    /// repacking fits into so many bytes.
+    pub(super) fn is_quiet(&self, repack_bytes: u64) -> bool {
         let generations = &self.view.generations;
         let is_last = generations.keys().all(|name| name.is_last) && generations.len() <= 1;
         let condemned = self.view.condemned();
+        let is_worth = |it: &Generation| it.repackable > 0 && it.repackable <= repack_bytes;
         is_last
+            && !generations.values().any(is_worth)
             && self.marks.is_empty()
             && self.ends.tombs.is_empty()
             && self.ends.holds.is_subset(&self.ends.outcomes)

@@ -14,13 +14,13 @@ pub(crate) const CONDEMNED_MAX: usize = 262_144;
 const CONDEMNED_READ_MAX: usize = 4 * CONDEMNED_MAX;
 const RUNS_MAX: usize = 65_536;
 
-const COUNTS_BYTES: usize = 8;
+const HEAD_BYTES: usize = 16;
 const CONDEMNED_BYTES: usize = 33;
 const RUN_BYTES: usize = 72;
 
 /// Longest generation object.
 pub(crate) const GENERATION_BYTES_MAX: u64 =
-    sealed_bytes_max(COUNTS_BYTES + CONDEMNED_READ_MAX * CONDEMNED_BYTES + RUNS_MAX * RUN_BYTES);
+    sealed_bytes_max(HEAD_BYTES + CONDEMNED_READ_MAX * CONDEMNED_BYTES + RUNS_MAX * RUN_BYTES);
 
 /// What a generation says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +29,9 @@ pub(crate) struct Generation {
     pub(crate) condemned: BTreeSet<ContainerRef>,
     /// The runs that collection made and that name nothing which is gone and not condemned.
     pub(crate) runs: BTreeSet<CompactedRun>,
+    /// The least that had to be stored again so that something else could go, in bytes; 0: nothing is
+    /// worth it. Maintenance goes by it where nothing else has happened.
+    pub(crate) repackable: u64,
 }
 
 /// An index run that collection made, as a generation names it.
@@ -50,11 +53,12 @@ impl CompactedRun {
 impl Generation {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(
-            COUNTS_BYTES + self.condemned.len() * CONDEMNED_BYTES + self.runs.len() * RUN_BYTES,
+            HEAD_BYTES + self.condemned.len() * CONDEMNED_BYTES + self.runs.len() * RUN_BYTES,
         );
         for count in [self.condemned.len(), self.runs.len()] {
             bytes.extend(u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
         }
+        bytes.extend(self.repackable.to_le_bytes());
         for container in &self.condemned {
             bytes.push(container.place.number());
             bytes.extend(container.id.0);
@@ -69,19 +73,25 @@ impl Generation {
 
     /// The message of an error says what is wrong.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
-        let count = |at| u32_at(bytes, at).map(|count| count as usize).ok_or("it has no counts");
+        let count = |at| u32_at(bytes, at).map(|count| count as usize).ok_or("it has no head");
         let (condemned_count, runs_count) = (count(0)?, count(4)?);
+        let repackable =
+            bytes.get(8..).and_then(|rest| rest.first_chunk()).ok_or("it has no head")?;
         if condemned_count > CONDEMNED_READ_MAX || runs_count > RUNS_MAX {
             return Err("its counts are out of bounds");
         }
-        let runs_at = COUNTS_BYTES + condemned_count * CONDEMNED_BYTES;
+        let runs_at = HEAD_BYTES + condemned_count * CONDEMNED_BYTES;
         if bytes.len() != runs_at + runs_count * RUN_BYTES {
             return Err("its length does not fit its counts");
         }
-        let (condemned, runs) = (&bytes[COUNTS_BYTES..runs_at], &bytes[runs_at..]);
+        let (condemned, runs) = (&bytes[HEAD_BYTES..runs_at], &bytes[runs_at..]);
         let condemned = condemned.chunks_exact(CONDEMNED_BYTES).map(parse_condemned);
         let runs = runs.chunks_exact(RUN_BYTES).map(parse_run);
-        Ok(Self { condemned: ascending(condemned)?, runs: ascending(runs)? })
+        Ok(Self {
+            condemned: ascending(condemned)?,
+            runs: ascending(runs)?,
+            repackable: u64::from_le_bytes(*repackable),
+        })
     }
 }
 
@@ -125,11 +135,12 @@ mod tests {
             .into(),
             runs: [CompactedRun { id: ContainerId([4; 32]), size: 1 << 33, first: Id([5; 32]) }]
                 .into(),
+            repackable: 1 << 20,
         };
         let bytes = generation.encode();
         assert_eq!(Generation::parse(&bytes).unwrap(), generation);
         let mut swapped = bytes.clone();
-        swapped.copy_within(COUNTS_BYTES..COUNTS_BYTES + 33, COUNTS_BYTES + 33);
+        swapped.copy_within(HEAD_BYTES..HEAD_BYTES + 33, HEAD_BYTES + 33);
         assert!(Generation::parse(&swapped).is_err(), "one container twice");
         assert!(Generation::parse(&bytes[..bytes.len() - 1]).is_err());
         let empty = Generation::default();

@@ -46,12 +46,10 @@ fn a_pack_that_is_mostly_dead_goes_and_what_is_alive_of_it_stays() {
     let collected = maintain(&repository, RepackLimits { bytes: 0, ..RepackLimits::default() });
     assert_eq!((collected.end, collected.repacked_bytes), (CollectionEnd::Finished, 0));
     assert!(stored_bytes(&repository) > 10 * MIB, "without a budget it stays");
-    // Something must have happened for the next one to look.
-    back_up(&repository, "vg0/c", &text(1, BLOCK)).unwrap();
     let little = RepackLimits { bytes: 1 << 20, ..RepackLimits::default() };
-    assert_eq!(maintain(&repository, little).repacked_bytes, 0);
-    back_up(&repository, "vg0/c", &text(2, BLOCK)).unwrap();
+    assert_eq!(maintain(&repository, little).end, CollectionEnd::Idle, "it would not fit");
 
+    // Nothing else has happened since.
     let collected = maintain(&repository, RepackLimits::default());
     assert!((2 * MIB..3 * MIB).contains(&(collected.repacked_bytes as usize)), "{collected:?}");
     assert!(collected.deleted_bytes as usize > 10 * MIB, "{collected:?}");
@@ -59,8 +57,33 @@ fn a_pack_that_is_mostly_dead_goes_and_what_is_alive_of_it_stays() {
     assert!(is_whole(&repository, &live));
     assert!(restore(&repository, &live).unwrap() == image);
     assert!(repository.sessions().unwrap().is_empty());
+    assert_eq!(maintain(&repository, RepackLimits::default()).end, CollectionEnd::Idle);
     let again = back_up(&repository, "vg0/d", &image).unwrap();
     assert_eq!(again.new_bytes, 0, "what was moved is known");
+}
+
+#[test]
+fn what_does_not_fit_into_one_maintenance_is_left_to_the_next() {
+    let memory = MemoryStore::default();
+    let repository = init(memory.clone());
+    let images = [noise(1, 10 * MIB), noise(2, 10 * MIB)];
+    let live = [0, 1].map(|at| {
+        let gone = back_up(&repository, &format!("vg0/gone{at}"), &images[at]).unwrap();
+        let live = back_up(&repository, &format!("vg0/{at}"), &images[at][..2 * MIB]).unwrap();
+        repository.delete(&gone).unwrap();
+        live
+    });
+    let one = RepackLimits { bytes: 3 << 20, ..RepackLimits::default() };
+    for left in [13, 5] {
+        let collected = maintain(&repository, one);
+        assert!((2 * MIB..3 * MIB).contains(&(collected.repacked_bytes as usize)), "{collected:?}");
+        assert!(stored_bytes(&repository) < left * MIB);
+    }
+    assert_eq!(maintain(&repository, one).end, CollectionEnd::Idle);
+    for (backup, image) in live.iter().zip(&images) {
+        assert!(is_whole(&repository, backup));
+        assert!(restore(&repository, backup).unwrap() == image[..2 * MIB]);
+    }
 }
 
 #[test]

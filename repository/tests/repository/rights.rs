@@ -28,5 +28,10 @@ fn a_host_that_may_not_delete_leaves_nothing_that_keeps_maintenance_from_its_wor
     let collected = collect(&whole);
     assert_eq!((collected.end, collected.deleted_containers), (CollectionEnd::Finished, 1));
     assert_eq!(readers(), 0);
+
+    assert!(restore(&host, &kept).unwrap() == text(2, BLOCK));
+    assert_eq!(readers(), 2);
+    assert_eq!(collect(&whole).end, CollectionEnd::Idle);
+    assert_eq!(readers(), 0);
     assert!(is_whole(&whole, &kept));
 }
