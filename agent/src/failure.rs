@@ -43,6 +43,8 @@ pub(crate) enum Code {
     PermissionDenied,
     /// A disk is full.
     NoSpace,
+    /// The last request was not answered: what was asked for may have been done.
+    InDoubt,
     /// Somebody asked the job to end.
     Canceled,
     /// The agent died while the job ran.
@@ -80,6 +82,7 @@ impl Code {
             | Self::NewerFormat
             | Self::PermissionDenied
             | Self::NoSpace
+            | Self::InDoubt
             | Self::Canceled
             | Self::Interrupted
             | Self::Gone
@@ -108,6 +111,7 @@ impl Code {
             Self::NotAllowed => "not-allowed",
             Self::PermissionDenied => "permission-denied",
             Self::NoSpace => "no-space",
+            Self::InDoubt => "in-doubt",
             Self::Canceled => "canceled",
             Self::Interrupted => "interrupted",
             Self::Gone => "gone",

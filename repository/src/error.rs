@@ -157,6 +157,17 @@ pub enum Error {
         session: String,
     },
 
+    /// The manifest's own request may have been done: the backup, which is complete, is listed or not.
+    #[error(
+        "whether backup {id} was made is not known, its last request was not answered: {cause}"
+    )]
+    CommitInDoubt {
+        /// The id that the backup has, if it is listed.
+        id: String,
+        /// What became of the request.
+        cause: Box<Error>,
+    },
+
     /// A step of the upload failed, which makes a commit impossible: every worker is told the same.
     #[error("the upload failed: {cause}")]
     UploadFailed {

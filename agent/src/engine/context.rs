@@ -17,10 +17,13 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// What a job failed by: that it was canceled, where it was, since its requests were then given up.
+    /// What a job failed by: that it was canceled, where it was, since its requests were then given up;
+    /// unless it may have been done all the same.
     pub(super) fn cause(&self, failure: Failure) -> Failure {
         match self.cancel.check() {
-            Err(canceled) if !matches!(failure.code, Code::Canceled | Code::Guard) => {
+            Err(canceled)
+                if !matches!(failure.code, Code::Canceled | Code::Guard | Code::InDoubt) =>
+            {
                 canceled.into()
             }
             _ => failure,

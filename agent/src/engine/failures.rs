@@ -99,6 +99,9 @@ impl From<RepositoryError> for Failure {
         let failure = match code {
             Code::NotFound => failure.hint("`thinmover backup list` shows what there is"),
             Code::Held => failure.hint("`thinmover backup unhold` lifts the hold"),
+            Code::InDoubt => {
+                failure.hint("`thinmover backup show ID` tells; it is whole if it is there")
+            }
             Code::NoSpace => {
                 failure.hint("nothing of this backup is listed; make room and try again")
             }
@@ -125,6 +128,7 @@ fn store_cause(error: &RepositoryError) -> Option<&io::Error> {
     match error {
         RepositoryError::Store(error) => error.cause.as_ref(),
         RepositoryError::UploadFailed { cause } => store_cause(cause),
+        RepositoryError::CommitInDoubt { cause, .. } => store_cause(cause),
         _ => None,
     }
 }
@@ -142,6 +146,7 @@ fn repository_code(error: &RepositoryError) -> Code {
         | RepositoryError::BackupNotFound { .. }
         | RepositoryError::NotHeld { .. } => Code::NotFound,
         RepositoryError::BackupHeld { .. } => Code::Held,
+        RepositoryError::CommitInDoubt { .. } => Code::InDoubt,
         RepositoryError::AlreadyInitialised { .. } => Code::Exists,
         RepositoryError::NewerFormat { .. } => Code::NewerFormat,
         RepositoryError::WrongPassphrase { .. } => Code::WrongPassphrase,

@@ -27,6 +27,7 @@ impl Code {
             Self::Damaged
             | Self::NewerFormat
             | Self::PermissionDenied
+            | Self::InDoubt
             | Self::Interrupted
             | Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NoDaemon => StatusCode::SERVICE_UNAVAILABLE,

@@ -5,8 +5,10 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::fixture::{Fixture, Ran, noise};
-use crate::lossy::{Line, Loss};
+use crate::lossy::{Line, Loss, Request};
 use crate::server::{BUCKET, Kind, SECRET, Server};
 
 /// The options beside the URL.
@@ -53,8 +55,12 @@ fn a_backup_goes_to_a_bucket_and_comes_back() {
     on(&["backup", "delete", id, "--yes"]).succeeded();
 }
 
-#[test]
-fn an_upload_that_is_canceled_ends_although_the_store_hangs() {
+/// A backup that is canceled while the first request of which `is_it` holds meets `loss`. What it said,
+/// and the ids of the backups that are listed then.
+fn canceled_while(
+    is_it: impl Fn(&Request) -> bool + Send + 'static,
+    loss: Loss,
+) -> (Ran, Vec<String>) {
     let server = Server::start(Kind::Honours);
     let line = Line::to(server.address());
     let fixture = Fixture::empty();
@@ -65,11 +71,11 @@ fn an_upload_that_is_canceled_ends_although_the_store_hangs() {
 
     let (tell, told) = channel();
     line.plan(move |request| {
-        let is_part = request.action() == "part";
-        if is_part {
+        let is_met = is_it(request);
+        if is_met {
             let _ = tell.send(());
         }
-        is_part.then_some(Loss::LateRequest(Duration::from_secs(3600)))
+        is_met.then_some(loss)
     });
     let source = fixture.image("source", &noise(1, 40 << 20));
     let backup = ["backup", "create", &source, "--standalone", "--json", "--repo", &url];
@@ -84,7 +90,29 @@ fn an_upload_that_is_canceled_ends_although_the_store_hangs() {
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let code = output.status.code().unwrap_or(-1);
     let ran = Ran { code, stdout: text(output.stdout), stderr: text(output.stderr) };
+
+    line.plan(|_| None);
+    let list = [&["backup", "list", "--json", "--repo", &url], s3.as_slice()].concat();
+    let list = fixture.run(&list).json();
+    let id = |backup: &Value| backup["id"].as_str().unwrap().to_owned();
+    (ran, list["backups"].as_array().unwrap().iter().map(id).collect())
+}
+
+#[test]
+fn an_upload_that_is_canceled_ends_although_the_store_hangs() {
+    let late = Loss::LateRequest(Duration::from_secs(3600));
+    let (ran, listed) = canceled_while(|request| request.action() == "part", late);
     ran.failed(1, "canceled", "SIGINT");
+    assert!(listed.is_empty());
+}
+
+#[test]
+fn a_cancel_that_comes_with_the_commit_does_not_claim_that_there_is_no_backup() {
+    let is_commit = |it: &Request| it.action() == "put" && it.target.contains("/outcome/");
+    let late = Loss::LateAnswer(Duration::from_secs(3600));
+    let (ran, listed) = canceled_while(is_commit, late);
+    let [id] = &listed[..] else { panic!("{listed:?}") };
+    ran.failed(1, "in-doubt", id);
 }
 
 #[test]

@@ -161,8 +161,8 @@ impl Upload {
     ///
     /// # Errors
     /// `InvalidInput` for a list of mapped chunks that is not the image's, `UploadFailed` if a
-    /// worker failed, `Fenced` if maintenance ended the session, and what the store reports. Nothing is listed then; only an error of the manifest's own request can leave
-    /// it open whether the (complete) backup is.
+    /// worker failed, `Fenced` if maintenance ended the session, and what the store reports. Nothing is
+    /// listed then, save for `CommitInDoubt`, which leaves it open whether the (complete) backup is.
     pub fn commit(mut self, draft: ManifestDraft) -> Result<Manifest> {
         draft.check()?;
         self.write_rest()?;
@@ -172,14 +172,19 @@ impl Upload {
         let key = self.location.outcome();
         // Whatever becomes of this request: it is the session's end.
         self.is_ended = true;
-        let creation = create(&*self.store, "outcome", &key, &bytes)?;
-        self.note_attempts(creation);
-        let committed = match creation {
-            Creation::Created | Creation::CreatedInDoubt => Ok(manifest),
-            Creation::AlreadyExists | Creation::AlreadyExistsInDoubt => {
-                self.compare_outcome(&key, &bytes).map(|()| manifest)
+        let committed = create(&*self.store, "outcome", &key, &bytes).and_then(|creation| {
+            self.note_attempts(creation);
+            match creation {
+                Creation::Created | Creation::CreatedInDoubt => Ok(manifest),
+                Creation::AlreadyExists | Creation::AlreadyExistsInDoubt => {
+                    self.compare_outcome(&key, &bytes).map(|()| manifest)
+                }
             }
-        };
+        });
+        let committed = committed.map_err(|error| match error.leaves_doubt() {
+            true => Error::CommitInDoubt { id: self.id(), cause: Box::new(error) },
+            false => error,
+        });
         if matches!(committed, Ok(_) | Err(Error::Fenced { .. })) {
             self.acknowledge();
         }

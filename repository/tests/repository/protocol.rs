@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use thinmover_repository::{Domain, Error, UploadLimits, VolumeKey};
+use thinmover_repository::store::StoreErrorKind;
+use thinmover_repository::{Domain, Error, Repository, UploadLimits, VolumeKey};
 
 use super::support::*;
 
-fn recorded() -> (RecordingStore, thinmover_repository::Repository, tempfile::TempDir) {
+fn recorded() -> (RecordingStore, Repository, tempfile::TempDir) {
     let (dir, store) = directory_store();
     let store = RecordingStore::new(store);
     let repository = init(store.clone());
@@ -87,6 +88,28 @@ fn an_upload_dropped_lists_nothing_and_ends_its_session() {
     expected.extend(["create outcome", "create ack"]);
     assert_eq!(store.take(), expected, "a pack that was begun is gone, and a fence stands");
     assert!(repository.backups(&Default::default()).unwrap().live.is_empty());
+}
+
+#[test]
+fn a_commit_without_an_answer_is_told_apart_from_one_that_failed() {
+    let memory = MemoryStore::default();
+    let repository = init(memory.clone());
+    let back_up_with = |fault| {
+        let store = FaultyStore::new(Arc::new(memory.clone()), move |verb, key| {
+            (verb == "create" && key.contains("/outcome/")).then_some(fault)
+        });
+        let host = Repository::open(Arc::new(store), &passphrase()).unwrap();
+        back_up(&host, "vg0/a", &text(1, BLOCK)).unwrap_err()
+    };
+    let listed = || repository.backups(&Default::default()).unwrap().live;
+    let error = back_up_with(Fault::Before(StoreErrorKind::NoSpace));
+    assert!(matches!(error, Error::Store(_)), "{error}");
+    let error = back_up_with(Fault::Before(StoreErrorKind::Other));
+    assert!(matches!(error, Error::CommitInDoubt { .. }), "{error}");
+    assert!(listed().is_empty());
+    let error = back_up_with(Fault::After(StoreErrorKind::Other));
+    let Error::CommitInDoubt { id, .. } = &error else { panic!("{error}") };
+    assert_eq!(*id, listed()[0].id);
 }
 
 #[test]
