@@ -8,9 +8,10 @@ use thinmover_io::IoFile;
 use thinmover_lvm::ChunkList;
 use thinmover_repository::{Image, Manifest};
 
+use super::Job;
 use super::report::DownloadReport;
 use super::suspects::Unknown;
-use super::{Goal, Job};
+use super::write::Goal;
 use crate::engine::upload::tier::{Reason, Tier};
 use crate::failure::{Failure, Result};
 use crate::stream::ranges::{Item, rounded, union};

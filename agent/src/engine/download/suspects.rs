@@ -7,8 +7,9 @@ use thinmover_io::IoFile;
 use thinmover_lvm::{ChunkList, Chunks, Lineage, ThinMap};
 use thinmover_repository::{Image, Manifest};
 
+use super::Job;
 use super::delta::in_blocks;
-use super::{ExistingVolume, Goal, Job};
+use super::write::{ExistingVolume, Goal};
 use crate::engine::upload::base::is_of_the_base;
 use crate::engine::upload::plan::ReadPlan;
 use crate::engine::upload::spot_check::{Difference, SpotCheckError, spot_check};
