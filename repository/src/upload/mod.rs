@@ -3,6 +3,7 @@
 //! visible, and it does not happen if any worker failed.
 
 mod base;
+mod claims;
 mod early;
 mod known;
 mod packer;

@@ -2,19 +2,19 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::claims::Claims;
 use super::early::EarlyIds;
-use super::known::KnownIds;
 use super::packer::{Packer, SEGMENT_BLOBS, SEGMENT_BYTES};
 use super::put::create;
 use crate::container::{
-    Entry, FIRST_BLOB_AT, RUN_ENTRIES_MAX, Segment, encode_run, header, read_run, seal_footer,
+    Entry, FIRST_BLOB_AT, RUN_ENTRIES_MAX, Segment, encode_run, header, seal_footer,
 };
 use crate::crypto::DomainKeys;
 use crate::error::{Error, Result};
 use crate::id::Id;
-use crate::index::{IndexView, is_damage};
+use crate::index::IndexView;
 use crate::manifest::{self, Manifest, ManifestDraft, OUTCOME_BYTES_MAX, Outcome};
 use crate::names::{self, BackupLocation, ContainerId, ContainerRef, Place, SessionId};
 use crate::session::{Mark, MarkKind};
@@ -57,13 +57,7 @@ pub struct Upload {
     keys: Arc<DomainKeys>,
     location: BackupLocation,
     limits: UploadLimits,
-    /// As W1 saw it: what is published or condemned later is of no concern.
-    view: IndexView,
-    /// What is known without that, where it builds on a base.
-    early: Mutex<Option<EarlyIds>>,
-    /// Read when the first block has to be looked up: an upload that changes little never does.
-    known: OnceLock<KnownIds>,
-    warnings: Mutex<Vec<String>>,
+    claims: Claims,
     state: Mutex<State>,
     new_bytes: AtomicU64,
     stored_bytes: AtomicU64,
@@ -102,15 +96,13 @@ impl Upload {
         let key = location.mark();
         let mark = Mark::new(MarkKind::Upload, client, volume).seal(&keys, &key)?;
         let marked = create(&*store, "session", &key, &mark)?;
+        let claims = Claims::new(Arc::clone(&store), Arc::clone(&keys), limits.index_memory_bytes);
         let mut upload = Self {
             store,
             keys,
             location,
             limits,
-            view: IndexView::default(),
-            early: Mutex::default(),
-            known: OnceLock::new(),
-            warnings: Mutex::default(),
+            claims,
             state: Mutex::default(),
             new_bytes: AtomicU64::new(0),
             stored_bytes: AtomicU64::new(0),
@@ -119,14 +111,14 @@ impl Upload {
         };
         upload.note(marked);
         // Whoever fails from here on has a session to end.
-        upload.view = IndexView::take(&*upload.store, &upload.keys)?;
+        upload.claims.view = IndexView::take(&*upload.store, &upload.keys)?;
         Ok(upload)
     }
 
     /// Changes the memory for the ids of known blocks, in bytes: of effect before the first block is
     /// stored.
     pub fn set_index_memory(&mut self, bytes: usize) {
-        self.limits.index_memory_bytes = bytes;
+        self.claims.memory_bytes = bytes;
     }
 
     /// A packer for one more worker.
@@ -144,12 +136,12 @@ impl Upload {
 
     /// What the user should know: an index object that could not be read.
     pub fn warnings(&self) -> Vec<String> {
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.claims.warnings()
     }
 
     /// Whether more blocks are known than memory allows to remember, so that some are stored again.
     pub fn is_deduplication_limited(&self) -> bool {
-        self.known.get().is_some_and(KnownIds::is_limited)
+        self.claims.is_limited()
     }
 
     /// Plain bytes stored so far that were not known before.
@@ -246,7 +238,7 @@ impl Upload {
 
     /// What may be gone at any moment, as W1 saw it.
     pub(crate) fn condemned(&self) -> BTreeSet<ContainerRef> {
-        self.view.condemned()
+        self.claims.view.condemned()
     }
 
     pub(crate) fn keys(&self) -> &Arc<DomainKeys> {
@@ -258,7 +250,7 @@ impl Upload {
     }
 
     pub(super) fn view(&self) -> &IndexView {
-        &self.view
+        &self.claims.view
     }
 
     pub(super) fn location(&self) -> BackupLocation {
@@ -275,62 +267,12 @@ impl Upload {
 
     /// Says what is known without the index.
     pub(super) fn know_early(&self, known: HashSet<Id>) {
-        let early = EarlyIds::new(known, self.limits.unlooked_bytes);
-        *self.early.lock().unwrap_or_else(PoisonError::into_inner) = Some(early);
+        self.claims.know_early(EarlyIds::new(known, self.limits.unlooked_bytes));
     }
 
-    /// Whether the caller is to store this blob of so many bytes; see [`KnownIds::claim`].
+    /// Whether the caller is to store this blob of so many bytes; see [`Claims::claim`].
     pub(super) fn claim(&self, id: &Id, bytes: usize) -> Result<bool> {
-        if self.known.get().is_none() {
-            let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(is_new) = early.as_mut().and_then(|early| early.claim(id, bytes)) {
-                return Ok(is_new);
-            }
-            drop(early);
-            // One worker reads the index, the others wait for it.
-            let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-            if self.known.get().is_none() {
-                let known = self.load_known(&mut warnings)?;
-                let early = self.early.lock().unwrap_or_else(PoisonError::into_inner).take();
-                for id in early.map(EarlyIds::into_ids).unwrap_or_default() {
-                    known.claim(&id);
-                }
-                self.known.get_or_init(|| known);
-            }
-        }
-        Ok(self.known.get().is_none_or(|known| known.claim(id)))
-    }
-
-    fn load_known(&self, warnings: &mut Vec<String>) -> Result<KnownIds> {
-        let mut covered: HashSet<ContainerRef> = HashSet::new();
-        let mut failure = None;
-        let runs = self.view.runs_for_writers().into_iter().map_while(|object| {
-            // A compacted run, and these come first, names all that it holds.
-            if covered.contains(&object.container) {
-                return Some(None);
-            }
-            match read_run(&*self.store, &self.keys, object.container, object.size) {
-                Ok(run) => {
-                    if object.container.place == Place::Compacted {
-                        covered.extend(run.containers());
-                    }
-                    Some(Some(run))
-                }
-                // Collection has taken it away meanwhile. What it knows is stored again.
-                Err(error) if error.is_not_found() => Some(None),
-                Err(error) if is_damage(&error) => {
-                    warnings.push(format!("what this index knows is stored again: {error}"));
-                    Some(None)
-                }
-                Err(error) => {
-                    failure = Some(error);
-                    None
-                }
-            }
-        });
-        let condemned = self.view.condemned();
-        let known = KnownIds::load(self.limits.index_memory_bytes, runs.flatten(), &condemned);
-        failure.map_or(Ok(known), Err)
+        self.claims.claim(id, bytes)
     }
 
     pub(super) fn count_new(&self, plain_bytes: usize) {
