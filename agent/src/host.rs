@@ -8,6 +8,8 @@ use uuid::Uuid;
 
 use crate::failure::{Code, Failure, Result};
 
+const ID_FILE: &str = "host-id";
+
 /// A volume is identified by its host's id and its LV UUID; `VG/LV` alone is an alias that
 /// thousands of hosts share.
 #[derive(Clone, Debug)]
@@ -24,7 +26,7 @@ impl Host {
     /// # Errors
     /// When the state directory cannot be written, or holds an id that is none.
     pub(crate) fn load(state_dir: &Path) -> Result<Self> {
-        let path = state_dir.join("host-id");
+        let path = state_dir.join(ID_FILE);
         let id = match fs::read_to_string(&path) {
             Ok(text) => Uuid::try_parse(text.trim()).map_err(|_| {
                 Failure::new(Code::Failed, format!("{} holds no host id", path.display())).hint(
@@ -57,6 +59,12 @@ fn make(state_dir: &Path, path: &Path) -> std::io::Result<Uuid> {
     }
     Uuid::try_parse(fs::read_to_string(path)?.trim())
         .map_err(|error| std::io::Error::new(ErrorKind::InvalidData, error))
+}
+
+/// The id of a host that has one already and lets it be read.
+pub(crate) fn known_id(state_dir: &Path) -> Option<Uuid> {
+    let text = fs::read_to_string(state_dir.join(ID_FILE)).ok()?;
+    Uuid::try_parse(text.trim()).ok()
 }
 
 pub(crate) fn name() -> String {

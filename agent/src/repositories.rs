@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use thinmover_io::IoEngine;
-use thinmover_repository::{Passphrase, Repository, S3Options, Store, open_store_with};
+use thinmover_repository::{Domain, Passphrase, Repository, S3Options, Store, open_store_with};
 
 use crate::config::{RepositorySettings, Settings};
 use crate::failure::{Code, Failure, Result};
@@ -116,6 +116,11 @@ pub(crate) fn unlock(
     store: Arc<dyn Store>,
     passphrase: &Passphrase,
 ) -> Result<Repository> {
-    let repository = Repository::open(store, passphrase)?.with_client(&host::name());
-    Ok(repository.with_cache(&settings.cache_dir, settings.cache_bytes))
+    let repository = Repository::open(store, passphrase)?
+        .with_client(&host::name())
+        .with_cache(&settings.cache_dir, settings.cache_bytes);
+    Ok(match host::known_id(&settings.state_dir) {
+        Some(host) => repository.with_home(&Domain(host.to_string())),
+        None => repository,
+    })
 }

@@ -1,14 +1,12 @@
 //! Which backups a repository has, and which of them stay.
 
-use std::collections::BTreeMap;
-
 use super::Repository;
 use crate::digest;
 use crate::error::{Error, Result};
 use crate::hold::{self, Hold};
 use crate::listing::{self, Backups, DamagedBackup, Filter, Found, Live};
 use crate::manifest::Manifest;
-use crate::names::{BackupLocation, Domain, VolumeKey};
+use crate::names::{BackupLocation, Domain, SessionId, VolumeKey};
 use crate::upload;
 
 impl Repository {
@@ -99,17 +97,31 @@ impl Repository {
 
     /// The live backup whose id is, or begins with, `id`.
     fn locate(&self, id: &str) -> Result<Live> {
-        let mut matches: BTreeMap<BackupLocation, Live> = BTreeMap::new();
-        if !id.is_empty() {
-            for domain in listing::domains(&*self.store)? {
-                let live = listing::live(&*self.store, domain, None)?.0.into_iter();
-                let named = live.filter(|it| it.location.session.to_string().starts_with(id));
-                matches.extend(named.map(|it| (it.location, it)));
+        let not_found = || Error::BackupNotFound { id: id.to_owned() };
+        let named = |domain| -> Result<Vec<Live>> {
+            let (live, _) = listing::live(&*self.store, domain, None)?;
+            let is_named = |it: &Live| it.location.session.to_string().starts_with(id);
+            Ok(live.into_iter().filter(is_named).collect())
+        };
+        if id.is_empty() {
+            return Err(not_found());
+        }
+        // A whole id is no other backup's.
+        let is_whole = id.parse::<SessionId>().is_ok();
+        let home = self.home.filter(|_| is_whole);
+        if let Some(live) = home.map(named).transpose()?.and_then(|mut found| found.pop()) {
+            return Ok(live);
+        }
+        let mut found = Vec::new();
+        for domain in listing::domains(&*self.store)? {
+            found.extend(named(domain)?);
+            if is_whole && !found.is_empty() {
+                break;
             }
         }
-        match (matches.len(), matches.pop_first()) {
-            (1, Some((_, live))) => Ok(live),
-            (0, _) => Err(Error::BackupNotFound { id: id.to_owned() }),
+        match (found.len(), found.pop()) {
+            (1, Some(live)) => Ok(live),
+            (0, _) => Err(not_found()),
             (matches, _) => Err(Error::AmbiguousBackup { prefix: id.to_owned(), matches }),
         }
     }

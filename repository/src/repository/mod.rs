@@ -63,6 +63,8 @@ pub struct Repository {
     keys: Arc<RepositoryKeys>,
     /// Stands in the marks it leaves while it uploads or reads.
     client: Arc<str>,
+    /// Where a backup is looked for first.
+    home: Option<DomainId>,
 }
 
 impl Repository {
@@ -126,13 +128,21 @@ impl Repository {
 
     fn new(store: Arc<dyn Store>, descriptor: Descriptor, keys: RepositoryKeys) -> Self {
         let origin = Arc::clone(&store);
-        Self { store, origin, descriptor, keys: Arc::new(keys), client: Arc::from("") }
+        let (keys, client) = (Arc::new(keys), Arc::from(""));
+        Self { store, origin, descriptor, keys, client, home: None }
     }
 
     /// Says who this is: a host's name, shown to an operator who asks what still uses the repository.
     #[must_use]
     pub fn with_client(self, client: &str) -> Self {
         Self { client: Arc::from(client), ..self }
+    }
+
+    /// Says which domain is this host's own: a backup that is named by its whole id is looked for there
+    /// first, and in that of others only if it is not found.
+    #[must_use]
+    pub fn with_home(self, domain: &Domain) -> Self {
+        Self { home: Some(self.keys.domain_id(&domain.0)), ..self }
     }
 
     /// Keeps small objects that never change in `folder`, of at most `bytes_max` in all, below the

@@ -165,6 +165,16 @@ fn a_backup_costs_a_fixed_handful_of_requests_in_a_bucket_of_a_thousand_hosts() 
     collect(&opened);
     assert_eq!(list(&another, 1), listed);
     list(&another, 0);
+
+    // By its whole id, as it is shown, verified, held and deleted.
+    let (domain, _) = own();
+    let at_home = opened.clone().with_home(&domain);
+    recording.take();
+    assert_eq!(at_home.find(&third.id).unwrap().id(), third.id);
+    let (counts, requests) = counted(recording);
+    assert_eq!(counts, BTreeMap::from([("PUT", 0), ("LIST", 2), ("GET", 0)]), "{requests:?}");
+    let foreign = at_home.with_home(&Domain("another host".into()));
+    assert_eq!(foreign.find(&third.id).unwrap().id(), third.id);
     // Whatever becomes of the cache, all is as it was.
     std::fs::remove_dir_all(cache.path()).unwrap();
     assert!(restore(&opened, &third).unwrap() == changed);

@@ -42,6 +42,12 @@ fn delete(client: &Client) -> Result<()> {
     }
 }
 
+/// All but the newest go, one after the other.
+fn prune(client: &Client) -> Result<()> {
+    let backups = client.backups()?;
+    backups.iter().rev().skip(1).try_for_each(|backup| client.delete(backup))
+}
+
 fn maintain(client: &Client) -> Result<()> {
     client.collect(true).map(drop)
 }
@@ -78,11 +84,12 @@ fn sweep(operation: Operation, fate: Fate, arrives: bool) -> usize {
 
 #[test]
 fn a_fault_at_any_request_leaves_whole_backups_and_a_second_run_finishes() {
-    let operations: [(&str, Operation, usize); 6] = [
+    let operations: [(&str, Operation, usize); 7] = [
         ("upload", upload, 14),
         ("small upload", small_upload, 10),
         ("upload on a base", upload_on_base, 20),
         ("delete", delete, 8),
+        ("prune", prune, 8),
         ("maintain", maintain, 60),
         ("maintain with repacking", repack, 120),
     ];
