@@ -24,6 +24,8 @@ pub(crate) enum SealedKind {
     Hold,
     /// Manifests of several backups.
     Digest,
+    /// That a session sends nothing more, save for what it names.
+    Ack,
     /// A blob in a host's cache; in no store.
     Kept,
 }
@@ -37,6 +39,7 @@ impl SealedKind {
             Self::Generation => 4,
             Self::Hold => 5,
             Self::Digest => 6,
+            Self::Ack => 7,
             Self::Kept => 255,
         }
     }
@@ -49,6 +52,7 @@ impl SealedKind {
             Self::Generation,
             Self::Hold,
             Self::Digest,
+            Self::Ack,
             Self::Kept,
         ]
         .into_iter()

@@ -51,11 +51,7 @@ pub(super) fn still_condemned(
 ) -> Containers {
     let is_condemned = |container: &&ContainerRef| {
         let is_gone = !survey.containers.contains_key(container) || deletable.contains(container);
-        if is_gone {
-            !survey.acks.contains(&container.id.session())
-        } else {
-            inherited.contains(container)
-        }
+        if is_gone { !survey.acks.settle(container.id) } else { inherited.contains(container) }
     };
     inherited.union(own).filter(is_condemned).copied().collect()
 }
@@ -85,7 +81,7 @@ pub(super) fn leftovers(
     let Survey { acks, containers, marks, ends, .. } = survey;
     let Ends { outcomes, tombs, holds, .. } = ends;
     let is_acked =
-        |member: &&BackupLocation| acks.contains(&member.session) && !read.contains(member);
+        |member: &&BackupLocation| acks.contain(member.session) && !read.contains(member);
     let gone =
         |members: &BTreeSet<BackupLocation>| members.iter().filter(is_acked).copied().collect();
     let dead: BTreeSet<BackupLocation> =
@@ -104,7 +100,7 @@ pub(super) fn leftovers(
             .collect(),
         outcomes: gone(&dead),
         tombs: gone(&bare),
-        acks: acks.difference(&in_use).copied().collect(),
+        acks: acks.sessions().filter(|session| !in_use.contains(session)).collect(),
         // What is held had an outcome before; the outcomes of G4 were listed behind these holds.
         holds: holds
             .iter()

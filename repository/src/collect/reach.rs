@@ -54,11 +54,17 @@ impl Reach {
         Ok(())
     }
 
-    /// Adds all that a backup reaches.
+    /// Adds all that a backup reaches. After an error some of it may have been added, and what another
+    /// backup shares with it is still added by that.
     ///
     /// # Errors
     /// `CollectionBlocked` if that cannot be told, `Scratch`, and what the store reports.
     pub(super) fn add(&mut self, nodes: &Nodes<'_>, backup: &Manifest) -> Result<()> {
+        let seen = self.seen.clone();
+        self.walk(nodes, backup).inspect_err(|_| self.seen = seen)
+    }
+
+    fn walk(&mut self, nodes: &Nodes<'_>, backup: &Manifest) -> Result<()> {
         let blocked = |error| blocked_by(format!("backup {}", backup.id), error);
         let image = backup.image_root().map_err(blocked)?;
         let mapped = backup.mapped_root().map_err(blocked)?.map(|list| list.bitmap());
@@ -140,7 +146,7 @@ impl BlobSource for Trees<'_> {
 }
 
 /// A set of numbers below a bound.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Bits(Vec<u64>);
 
 impl Bits {

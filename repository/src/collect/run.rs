@@ -86,7 +86,7 @@ pub(super) fn collect(
     Ok((collector.collected, collector.repack))
 }
 
-fn is_loss(error: &Error) -> bool {
+pub(super) fn is_loss(error: &Error) -> bool {
     error.is_not_found() || matches!(error, Error::CollectionBlocked { .. })
 }
 
@@ -148,7 +148,7 @@ impl Collector<'_, '_> {
         }
 
         // G4
-        let Later { outcomes: later, read, ended } = self.walk_new(&mut known)?;
+        let Later { outcomes: later, read, ended, is_dead_read } = self.walk_new(&mut known)?;
         let there = &self.survey.containers;
         let exists = |container: &ContainerRef| there.contains_key(container);
         let (spared, missing) =
@@ -156,7 +156,7 @@ impl Collector<'_, '_> {
         if !self.is_alone()? {
             return Ok(CollectionEnd::Contended);
         }
-        if let Some(id) = missing {
+        if let Some(id) = missing.filter(|_| !is_dead_read) {
             let cause = Error::BlockMissing { id, hint: String::new() };
             return Err(blocked_by("a new backup".to_owned(), cause));
         }

@@ -6,7 +6,7 @@ use crate::crypto::DomainKeys;
 use crate::error::Result;
 use crate::index::{Generation, IndexView, list_containers};
 use crate::names::{self, BackupLocation, ContainerRef, DomainId, Place, SessionId};
-use crate::session::{Ends, list_acks, list_marks, list_parsed};
+use crate::session::{Acks, Ends, list_marks, list_parsed};
 use crate::store::Store;
 
 /// A domain's keys, each listed once.
@@ -15,7 +15,7 @@ pub(super) struct Survey {
     /// Listed first. Only its generations are used.
     pub(super) view: IndexView,
     /// Listed before the index: all that these sessions published is in that listing, or gone.
-    pub(super) acks: BTreeSet<SessionId>,
+    pub(super) acks: Acks,
     /// Packs and index objects, with their lengths in bytes. Listed before the marks: what has no mark
     /// by then has ended.
     pub(super) containers: BTreeMap<ContainerRef, u64>,
@@ -27,7 +27,7 @@ impl Survey {
     pub(super) fn take(store: &dyn Store, keys: &DomainKeys) -> Result<Self> {
         let view = IndexView::take(store, keys)?;
         let domain = keys.id();
-        let acks = list_acks(store, domain)?;
+        let acks = Acks::list(store, keys)?;
         let containers = list_containers(store, domain)?;
         let marks = list_marks(store, domain)?;
         let ends = Ends::list(store, domain)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::holdings::{Holdings, Source};
 use super::reach::{Nodes, Reach, blocked_by};
-use super::run::Collector;
+use super::run::{Collector, is_loss};
 use crate::digest;
 use crate::error::Result;
 use crate::index::{CompactedRun, IndexView};
@@ -38,6 +38,9 @@ pub(super) struct Later {
     pub(super) read: BTreeSet<BackupLocation>,
     /// Readings that have ended and whose marks are there.
     pub(super) ended: BTreeSet<Reading>,
+    /// Whether a backup that was dead at G1 is read. Its reader saw it live, and then all of it is there;
+    /// or the mark came late, nobody reads, and what the backup reaches may be gone.
+    pub(super) is_dead_read: bool,
 }
 
 impl Collector<'_, '_> {
@@ -164,14 +167,16 @@ impl Collector<'_, '_> {
         let ends = Ends::list(&**self.store, self.keys.id())?;
         let readers = Readers::list(&**self.store, self.keys.id())?;
         let read: BTreeSet<_> = readers.open.into_iter().map(|(backup, _)| backup).collect();
-        let dead = &self.survey.ends.tombs;
+        let dead = self.survey.ends.tombs.clone();
         let is_live = |it: &&BackupLocation| !ends.tombs.contains(it) || !dead.contains(it);
         let mut wanted: BTreeSet<BackupLocation> =
             ends.outcomes.iter().filter(is_live).copied().collect();
         wanted.extend(&read);
         let wanted: Vec<_> = wanted.difference(&(&known.walked | &known.fenced)).copied().collect();
-        if wanted.is_empty() && read.is_empty() {
-            return Ok(Later { outcomes: ends.outcomes, read, ended: readers.ended });
+        let is_dead_read = wanted.iter().any(|member| dead.contains(member));
+        let later = Later { outcomes: ends.outcomes, read, ended: readers.ended, is_dead_read };
+        if wanted.is_empty() && later.read.is_empty() {
+            return Ok(later);
         }
         // What they found their blobs by may have been published since G1.
         let view = IndexView::take(&**self.store, self.keys)?;
@@ -179,9 +184,12 @@ impl Collector<'_, '_> {
         for (at, member) in wanted.iter().enumerate() {
             self.progress("reading new backups", at, wanted.len())?;
             let Some(Outcome::Backup(backup)) = self.outcome(*member)? else { continue };
-            self.walk(known, &backup)?;
+            match self.walk(known, &backup) {
+                Err(error) if is_loss(&error) && dead.contains(member) => {}
+                walked => walked?,
+            }
         }
-        Ok(Later { outcomes: ends.outcomes, read, ended: readers.ended })
+        Ok(later)
     }
 
     fn outcome(&self, member: BackupLocation) -> Result<Option<Outcome>> {

@@ -5,12 +5,13 @@ use std::ops::ControlFlow;
 
 use crate::error::Result;
 use crate::names::{
-    self, BackupLocation, DigestLocation, DomainId, ReaderId, Retention, SessionId, VolumeId,
-    parse_digest, parse_reader, parse_retention, parse_volume_session,
+    self, BackupLocation, DigestLocation, DomainId, ReaderId, Retention, VolumeId, parse_digest,
+    parse_reader, parse_retention, parse_volume_session,
 };
 use crate::store::Store;
 
-/// How sessions ended. Outcomes are listed before tombs: collection deletes them in this order.
+/// How sessions ended. Tombs are listed before outcomes: what has none then was live, or its outcome,
+/// which collection deletes first, is gone by now.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ends {
     pub(crate) outcomes: BTreeSet<BackupLocation>,
@@ -35,15 +36,6 @@ impl Ends {
         let [outcomes, retention] =
             [names::outcomes(domain), names::retention(domain)].map(|prefix| prefix + below);
         let mut ends = Self::default();
-        store.list(&outcomes, &mut |entry| {
-            let name = format!("{below}{}", entry.key.strip_prefix(&outcomes).unwrap_or_default());
-            if let Some((volume, session)) = parse_volume_session("", &name) {
-                ends.outcomes.insert(BackupLocation { domain, volume, session });
-            } else if let Some((volume, id)) = parse_digest("", &name) {
-                ends.digests.insert(DigestLocation { domain, volume, id });
-            }
-            ControlFlow::Continue(())
-        })?;
         let said = list_parsed(store, &retention, |name| {
             let (volume, session, says) = parse_retention("", &format!("{below}{name}"))?;
             Some((BackupLocation { domain, volume, session }, says))
@@ -54,6 +46,15 @@ impl Ends {
                 Retention::Hold => ends.holds.insert(member),
             };
         }
+        store.list(&outcomes, &mut |entry| {
+            let name = format!("{below}{}", entry.key.strip_prefix(&outcomes).unwrap_or_default());
+            if let Some((volume, session)) = parse_volume_session("", &name) {
+                ends.outcomes.insert(BackupLocation { domain, volume, session });
+            } else if let Some((volume, id)) = parse_digest("", &name) {
+                ends.digests.insert(DigestLocation { domain, volume, id });
+            }
+            ControlFlow::Continue(())
+        })?;
         Ok(ends)
     }
 
@@ -63,12 +64,6 @@ impl Ends {
             |member: &BackupLocation| self.outcomes.contains(member) || self.tombs.contains(member);
         marks.iter().filter(|member| !has_ended(member)).copied().collect()
     }
-}
-
-/// The sessions that send nothing more.
-pub(crate) fn list_acks(store: &dyn Store, domain: DomainId) -> Result<BTreeSet<SessionId>> {
-    let acks = list_parsed(store, &names::acks(domain), |name| name.parse().ok())?;
-    Ok(acks.into_iter().collect())
 }
 
 /// The marks of uploads.

@@ -190,8 +190,7 @@ impl OpenPack {
         let end = seal_footer(upload.keys(), &self.key, self.container, offset, run)?;
         self.writer.append(&end)?;
         let bytes = offset + end.len() as u64;
-        // One that arrives once more is garbage, which the next collection finds: no run names it.
-        finish("pack", self.writer)?;
+        upload.note_pack(self.container, finish("pack", self.writer)?);
         Ok((self.container, entries, bytes))
     }
 }

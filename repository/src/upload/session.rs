@@ -16,8 +16,8 @@ use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::index::IndexView;
 use crate::manifest::{self, Manifest, ManifestDraft, OUTCOME_BYTES_MAX, Outcome};
-use crate::names::{self, BackupLocation, ContainerId, ContainerRef, Place, SessionId};
-use crate::session::{Mark, MarkKind};
+use crate::names::{BackupLocation, ContainerId, ContainerRef, Place, SessionId};
+use crate::session::{DOUBTFUL_MAX, Mark, MarkKind, put_ack};
 use crate::store::{Creation, Store};
 
 /// Bounds and choices of an upload.
@@ -61,7 +61,9 @@ pub struct Upload {
     state: Mutex<State>,
     new_bytes: AtomicU64,
     stored_bytes: AtomicU64,
-    /// Whether some request may not have been answered: then there is no ack.
+    /// Packs of which a first attempt may still arrive.
+    doubtful: Mutex<BTreeSet<ContainerId>>,
+    /// Whether another request may not have been answered: then there is no ack.
     in_doubt: AtomicBool,
     is_ended: bool,
 }
@@ -106,6 +108,7 @@ impl Upload {
             state: Mutex::default(),
             new_bytes: AtomicU64::new(0),
             stored_bytes: AtomicU64::new(0),
+            doubtful: Mutex::default(),
             in_doubt: AtomicBool::new(false),
             is_ended: false,
         };
@@ -228,11 +231,11 @@ impl Upload {
 
     /// W4, the session's last request.
     fn acknowledge(&self) {
-        if !self.in_doubt.load(Ordering::Relaxed) {
-            let key = names::ack(self.location.domain, self.location.session);
+        let doubtful = self.doubtful.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.in_doubt.load(Ordering::Relaxed) && doubtful.len() <= DOUBTFUL_MAX {
             // The session has ended whether or not the ack arrives: without it, collection keeps a
             // few small keys longer.
-            let _ = create(&*self.store, "ack", &key, &[]);
+            let _ = put_ack(&*self.store, &self.keys, self.location.session, &doubtful);
         }
     }
 
@@ -290,6 +293,13 @@ impl Upload {
     pub(super) fn note(&self, creation: Creation) {
         if creation != Creation::Created {
             self.in_doubt.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// As [`note`](Self::note), of a pack: of these the ack can tell.
+    pub(super) fn note_pack(&self, pack: ContainerRef, creation: Creation) {
+        if creation != Creation::Created {
+            self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).insert(pack.id);
         }
     }
 
@@ -428,7 +438,7 @@ mod tests {
         };
         let error = upload.commit(draft).unwrap_err();
         assert!(matches!(&error, Error::Fenced { session } if *session == id), "{error}");
-        assert!(store.size(&names::ack(location.domain, location.session)).is_ok());
+        assert!(store.size(&crate::names::ack(location.domain, location.session)).is_ok());
         assert_eq!(store.get(&location.outcome(), 1000).unwrap(), fence);
         assert!(crate::listing::read(&*store, &domain(), location).unwrap().is_none());
     }

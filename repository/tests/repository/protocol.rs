@@ -125,12 +125,12 @@ fn a_delete_is_a_mark_of_its_own() {
 }
 
 #[test]
-fn outcomes_are_listed_before_tombs() {
+fn tombs_are_listed_before_outcomes() {
     let (store, repository, _dir) = recorded();
     back_up(&repository, "vg0/a", &text(1, BLOCK)).unwrap();
     store.take();
     repository.backups(&Default::default()).unwrap();
-    assert_eq!(store.take(), ["list ", "list outcome", "list retention", "get outcome"]);
+    assert_eq!(store.take(), ["list ", "list retention", "list outcome", "get outcome"]);
 }
 
 #[test]
