@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::survey::Survey;
-use crate::index::{CONDEMNED_MAX, Generation};
+use crate::index::{CONDEMNED_MAX, Generation, SETTLED_MAX};
 use crate::names::{BackupLocation, ContainerRef, Place, SessionId};
 use crate::session::Ends;
 
@@ -54,6 +54,13 @@ pub(super) fn still_condemned(
         if is_gone { !survey.acks.settle(container.id) } else { inherited.contains(container) }
     };
     inherited.union(own).filter(is_condemned).copied().collect()
+}
+
+/// The sessions of deleted backups of which the next collection has nothing to do: their tombs stay for want
+/// of an ack.
+pub(super) fn settled(survey: &Survey, read: &BTreeSet<BackupLocation>) -> BTreeSet<SessionId> {
+    let tombs = survey.ends.tombs.difference(read).map(|tomb| tomb.session);
+    tombs.filter(|session| !survey.acks.contain(*session)).take(SETTLED_MAX).collect()
 }
 
 /// Keys that say nothing any more, in the order in which they are deleted.

@@ -170,7 +170,8 @@ impl Collector<'_, '_> {
         // G6
         let still_condemned = plan::still_condemned(&self.survey, &inherited, &own, &deletable);
         let repackable = self.plan_repack(&mut known, &chooser, &condemned)?;
-        let last = Generation { condemned: still_condemned, runs, repackable };
+        let settled = plan::settled(&self.survey, &read);
+        let last = Generation { condemned: still_condemned, runs, settled, repackable };
         self.put_generation(true, &last)?;
         self.delete_merged(&known)?;
         self.delete_old_generations()?;

@@ -41,10 +41,15 @@ impl Survey {
         let is_last = generations.keys().all(|name| name.is_last) && generations.len() <= 1;
         let condemned = self.view.condemned();
         let is_worth = |it: &Generation| it.repackable > 0 && it.repackable <= repack_bytes;
+        let is_settled = |tomb: &BackupLocation| {
+            let mut generations = generations.values();
+            let is_said = generations.any(|it| it.settled.contains(&tomb.session));
+            is_said && !self.acks.contain(tomb.session)
+        };
         is_last
             && !generations.values().any(is_worth)
             && self.marks.is_empty()
-            && self.ends.tombs.is_empty()
+            && self.ends.tombs.iter().all(is_settled)
             && self.ends.holds.is_subset(&self.ends.outcomes)
             && !condemned.iter().any(|container| self.containers.contains_key(container))
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::container::u32_at;
 use crate::id::Id;
-use crate::names::{ContainerId, ContainerRef, Place};
+use crate::names::{ContainerId, ContainerRef, Place, SessionId};
 use crate::sealed::sealed_bytes_max;
 
 /// Containers that collection condemns at most; what is dead beyond that waits for its next run.
@@ -13,14 +13,21 @@ pub(crate) const CONDEMNED_MAX: usize = 262_144;
 /// What a reader takes: several collectors may have added to what was condemned.
 const CONDEMNED_READ_MAX: usize = 4 * CONDEMNED_MAX;
 const RUNS_MAX: usize = 65_536;
+/// Sessions whose deleted backups it says are settled; of more it says nothing.
+pub(crate) const SETTLED_MAX: usize = 65_536;
 
-const HEAD_BYTES: usize = 16;
+const HEAD_BYTES: usize = 20;
 const CONDEMNED_BYTES: usize = 33;
 const RUN_BYTES: usize = 72;
+const SETTLED_BYTES: usize = 16;
 
 /// Longest generation object.
-pub(crate) const GENERATION_BYTES_MAX: u64 =
-    sealed_bytes_max(HEAD_BYTES + CONDEMNED_READ_MAX * CONDEMNED_BYTES + RUNS_MAX * RUN_BYTES);
+pub(crate) const GENERATION_BYTES_MAX: u64 = sealed_bytes_max(
+    HEAD_BYTES
+        + CONDEMNED_READ_MAX * CONDEMNED_BYTES
+        + RUNS_MAX * RUN_BYTES
+        + SETTLED_MAX * SETTLED_BYTES,
+);
 
 /// What a generation says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +36,9 @@ pub(crate) struct Generation {
     pub(crate) condemned: BTreeSet<ContainerRef>,
     /// The runs that collection made and that name nothing which is gone and not condemned.
     pub(crate) runs: BTreeSet<CompactedRun>,
+    /// Sessions of deleted backups of which all is done that can be: their tombs stay, since no ack says
+    /// that nothing of them can arrive.
+    pub(crate) settled: BTreeSet<SessionId>,
     /// The least that had to be stored again so that something else could go, in bytes; 0: nothing is
     /// worth it. Maintenance goes by it where nothing else has happened.
     pub(crate) repackable: u64,
@@ -53,9 +63,12 @@ impl CompactedRun {
 impl Generation {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(
-            HEAD_BYTES + self.condemned.len() * CONDEMNED_BYTES + self.runs.len() * RUN_BYTES,
+            HEAD_BYTES
+                + self.condemned.len() * CONDEMNED_BYTES
+                + self.runs.len() * RUN_BYTES
+                + self.settled.len() * SETTLED_BYTES,
         );
-        for count in [self.condemned.len(), self.runs.len()] {
+        for count in [self.condemned.len(), self.runs.len(), self.settled.len()] {
             bytes.extend(u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
         }
         bytes.extend(self.repackable.to_le_bytes());
@@ -68,28 +81,36 @@ impl Generation {
             bytes.extend(run.size.to_le_bytes());
             bytes.extend(run.first.0);
         }
+        for session in &self.settled {
+            bytes.extend(session.0);
+        }
         bytes
     }
 
     /// The message of an error says what is wrong.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
         let count = |at| u32_at(bytes, at).map(|count| count as usize).ok_or("it has no head");
-        let (condemned_count, runs_count) = (count(0)?, count(4)?);
+        let (condemned_count, runs_count, settled_count) = (count(0)?, count(4)?, count(8)?);
         let repackable =
-            bytes.get(8..).and_then(|rest| rest.first_chunk()).ok_or("it has no head")?;
-        if condemned_count > CONDEMNED_READ_MAX || runs_count > RUNS_MAX {
+            bytes.get(12..).and_then(|rest| rest.first_chunk()).ok_or("it has no head")?;
+        if condemned_count > CONDEMNED_READ_MAX
+            || runs_count > RUNS_MAX
+            || settled_count > SETTLED_MAX
+        {
             return Err("its counts are out of bounds");
         }
         let runs_at = HEAD_BYTES + condemned_count * CONDEMNED_BYTES;
-        if bytes.len() != runs_at + runs_count * RUN_BYTES {
+        let settled_at = runs_at + runs_count * RUN_BYTES;
+        if bytes.len() != settled_at + settled_count * SETTLED_BYTES {
             return Err("its length does not fit its counts");
         }
-        let (condemned, runs) = (&bytes[HEAD_BYTES..runs_at], &bytes[runs_at..]);
-        let condemned = condemned.chunks_exact(CONDEMNED_BYTES).map(parse_condemned);
-        let runs = runs.chunks_exact(RUN_BYTES).map(parse_run);
+        let condemned = bytes[HEAD_BYTES..runs_at].chunks_exact(CONDEMNED_BYTES);
+        let runs = bytes[runs_at..settled_at].chunks_exact(RUN_BYTES);
+        let settled = bytes[settled_at..].chunks_exact(SETTLED_BYTES);
         Ok(Self {
-            condemned: ascending(condemned)?,
-            runs: ascending(runs)?,
+            condemned: ascending(condemned.map(parse_condemned))?,
+            runs: ascending(runs.map(parse_run))?,
+            settled: ascending(settled.map(|raw| Some(SessionId(*raw.first_chunk()?))))?,
             repackable: u64::from_le_bytes(*repackable),
         })
     }
@@ -135,6 +156,7 @@ mod tests {
             .into(),
             runs: [CompactedRun { id: ContainerId([4; 32]), size: 1 << 33, first: Id([5; 32]) }]
                 .into(),
+            settled: [SessionId([6; 16]), SessionId([7; 16])].into(),
             repackable: 1 << 20,
         };
         let bytes = generation.encode();
@@ -150,9 +172,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_parse_or_are_refused(mut bytes in proptest::collection::vec(0u8..4, 0..300)) {
-            if let Some(counts) = bytes.first_chunk_mut::<8>() {
-                counts[1..4].fill(0);
-                counts[5..].fill(0);
+            if let Some(counts) = bytes.first_chunk_mut::<12>() {
+                counts.chunks_exact_mut(4).for_each(|count| count[1..].fill(0));
             }
             if let Ok(generation) = Generation::parse(&bytes) {
                 prop_assert_eq!(generation.encode(), bytes);

@@ -8,6 +8,6 @@ mod generation;
 mod lookup;
 mod view;
 
-pub(crate) use generation::{CONDEMNED_MAX, CompactedRun, Generation};
+pub(crate) use generation::{CONDEMNED_MAX, CompactedRun, Generation, SETTLED_MAX};
 pub(crate) use lookup::{DomainIndex, Located};
 pub(crate) use view::{IndexView, RunObject, is_damage, list_containers, list_generations};
