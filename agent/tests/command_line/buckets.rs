@@ -141,6 +141,23 @@ fn a_configured_bucket_needs_its_name_only() {
 }
 
 #[test]
+fn a_host_without_ca_certificates_needs_some_for_https_only() {
+    let server = Server::start(Kind::Honours);
+    let fixture = Fixture::empty();
+    let url = format!("s3://{BUCKET}/x");
+    let at = |endpoint: &str| {
+        let options = options_at(endpoint.to_owned(), &server);
+        let words = ["repo", "init", &url, "--json"].map(str::to_owned);
+        let words = [words.as_slice(), &options].concat();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let (none, no_folder) = ("/dev/null", fixture.path("none"));
+        Ran::of(fixture.command(&words).env("SSL_CERT_FILE", none).env("SSL_CERT_DIR", no_folder))
+    };
+    at("https://127.0.0.1:1").failed(2, "usage", "install ca-certificates");
+    at(&server.endpoint()).succeeded();
+}
+
+#[test]
 fn options_that_do_not_fit_are_usage_errors() {
     let fixture = Fixture::new();
     let refused = |args: &[&str], about: &str| {

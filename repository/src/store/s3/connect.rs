@@ -85,7 +85,19 @@ fn http_client(options: &S3Options) -> Result<reqwest::Client, String> {
     if let Some(file) = &options.ca_file {
         client = client.tls_certs_merge(certificates(file)?);
     }
-    client.build().map_err(|error| innermost(&error))
+    if is_plain(options) && !options.proxy.as_ref().is_some_and(|url| url.starts_with("https://")) {
+        // No certificate is asked for, and this host may have none.
+        client = client.tls_certs_only([]);
+    }
+    client.build().map_err(|error| match innermost(&error) {
+        // Of rustls-platform-verifier, which has no kind for it.
+        reason if reason.contains("No CA certificates") => {
+            "this host has no CA certificates: install ca-certificates, or name the file that holds \
+             the server's (`ca_file` in the configuration, --s3-ca-file)"
+                .to_owned()
+        }
+        reason => reason,
+    })
 }
 
 fn certificates(file: &Path) -> Result<Vec<reqwest::Certificate>, String> {
