@@ -141,6 +141,27 @@ fn a_configured_bucket_needs_its_name_only() {
 }
 
 #[test]
+fn systemd_may_hand_over_the_access_key_and_the_passphrase() {
+    let server = Server::start(Kind::Honours);
+    let fixture = Fixture::empty();
+    let handed = fixture.path("credentials");
+    fs::create_dir(&handed).unwrap();
+    fs::copy(server.credentials_file(), handed.join("thinmover.s3-credentials")).unwrap();
+    fs::write(handed.join("thinmover.passphrase"), "handed over\n").unwrap();
+    let url = format!("s3://{BUCKET}/x");
+    let endpoint = server.endpoint();
+    let at = |words: &[&str]| {
+        let words = [words, &["--s3-endpoint", &endpoint, "--json"]].concat();
+        Ran::of(fixture.command_without_passphrase(&words).env("CREDENTIALS_DIRECTORY", &handed))
+    };
+    at(&["repo", "init", &url]).succeeded();
+    let status = ["repo", "status", "--repo", &url];
+    assert_eq!(at(&status).json()["backups"], 0);
+    fs::write(handed.join("thinmover.passphrase"), "another\n").unwrap();
+    at(&status).failed(1, "wrong-passphrase", &url);
+}
+
+#[test]
 fn a_host_without_ca_certificates_needs_some_for_https_only() {
     let server = Server::start(Kind::Honours);
     let fixture = Fixture::empty();

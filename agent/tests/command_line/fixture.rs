@@ -65,12 +65,15 @@ impl Fixture {
 
     /// The binary with this fixture's configuration and passphrase, and nothing else of the host's.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
+        self.command_without_passphrase(
+            &[&["--password-file", &self.arg("password")], args].concat(),
+        )
+    }
+
+    /// As [`command`](Self::command), without the passphrase.
+    pub(crate) fn command_without_passphrase(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_thinmover"));
-        command
-            .args(["--config", &self.arg("config.toml")])
-            .args(["--password-file", &self.arg("password")])
-            .args(args)
-            .stdin(Stdio::null());
+        command.args(["--config", &self.arg("config.toml")]).args(args).stdin(Stdio::null());
         command
     }
 
