@@ -14,7 +14,7 @@ use crate::upload::create;
 pub(crate) const DOUBTFUL_MAX: usize = 1024;
 const ID_BYTES: usize = size_of::<ContainerId>();
 
-/// W4: that this session sends nothing more. `doubtful` are packs of which a first attempt may still
+/// W4: that an upload sends nothing more. `doubtful` are packs of which a first attempt may still
 /// arrive.
 pub(crate) fn put_ack(
     store: &dyn Store,
@@ -85,4 +85,32 @@ fn read(store: &dyn Store, keys: &DomainKeys, key: &str) -> Result<BTreeSet<Cont
         return Err(Error::damaged(key, "its length is not that of ids"));
     };
     Ok(ids.iter().map(|id| ContainerId(*id)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{Encryption, RepositoryKeys, Secret};
+    use crate::names::DomainId;
+    use crate::store::DirectoryStore;
+    use thinmover_io::IoEngine;
+
+    #[test]
+    fn an_ack_settles_all_packs_but_those_it_names_and_none_if_it_is_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::new(dir.path().join("r"), IoEngine::default());
+        let keys = RepositoryKeys::new(Secret::new([1; 32]));
+        let keys = keys.domain(DomainId([2; 16]), [3; 16], Encryption::default());
+        let [plain, doubting, damaged] = [1, 2, 3].map(|n| SessionId([n; 16]));
+        let pack = |session| ContainerId::random(session).unwrap();
+        let (late, other) = (pack(doubting), pack(doubting));
+        put_ack(&store, &keys, plain, &BTreeSet::new()).unwrap();
+        put_ack(&store, &keys, doubting, &[late].into()).unwrap();
+        store.create(&names::ack(keys.id(), damaged), b"cut short").unwrap();
+        let acks = Acks::list(&store, &keys).unwrap();
+        assert_eq!(acks.sessions().collect::<Vec<_>>(), [plain, doubting]);
+        assert!(acks.settle(pack(plain)) && acks.settle(other));
+        assert!(!acks.settle(late) && !acks.settle(pack(damaged)));
+        assert!(acks.contain(doubting) && !acks.contain(damaged));
+    }
 }

@@ -97,9 +97,7 @@ fn a_pack_that_arrives_again_behind_its_collection_is_collected_again() {
 
 #[test]
 fn a_pack_that_arrives_again_is_not_kept_in_place_of_another() {
-    let mut stage = Stage::new(true, |client| {
-        client.upload("live", &[1], PACKS, None).unwrap();
-    });
+    let mut stage = live_stage();
     let acts = vec![
         upload(&[2]),
         collect(false),
@@ -139,9 +137,7 @@ fn a_pack_that_arrives_again_is_not_kept_in_place_of_another() {
 
 #[test]
 fn a_pack_that_arrives_again_is_not_kept_while_a_slow_collector_is_about_to_delete_it() {
-    let mut stage = Stage::new(true, |client| {
-        client.upload("live", &[1], PACKS, None).unwrap();
-    });
+    let mut stage = live_stage();
     let acts = vec![
         upload(&[2]),
         collect(false),
@@ -200,9 +196,7 @@ fn a_mark_that_arrives_behind_the_collection_of_its_backup_blocks_nobody() {
 
 #[test]
 fn a_deleted_backup_without_an_ack_is_work_once_only() {
-    let mut stage = Stage::new(true, |client| {
-        client.upload("live", &[1], PACKS, None).unwrap();
-    });
+    let mut stage = live_stage();
     let acts = vec![upload(&[2]), delete_newest()];
     let steps = [Until(0, "create index"), Make(0, Fate::Repeated), Finish(0), Finish(1)];
     follow(&mut stage, acts, &steps);
@@ -210,4 +204,8 @@ fn a_deleted_backup_without_an_ack_is_work_once_only() {
     assert_eq!([collect(), collect()], [CollectionEnd::Finished, CollectionEnd::Idle]);
     stage.arrive();
     assert_kept(stage);
+}
+
+fn live_stage() -> Stage {
+    Stage::new(true, |client| drop(client.upload("live", &[1], PACKS, None).unwrap()))
 }
