@@ -409,18 +409,40 @@ mod tests {
     use crate::store::DirectoryStore;
     use thinmover_io::IoEngine;
 
-    #[test]
-    fn a_fenced_session_does_not_commit_and_acknowledges() {
+    fn keys() -> Arc<DomainKeys> {
+        let keys = RepositoryKeys::new(Secret::new([1; 32]));
+        Arc::new(keys.domain(DomainId([2; 16]), [3; 16], Encryption::default()))
+    }
+
+    fn begun() -> (tempfile::TempDir, Arc<dyn Store>, Upload) {
         let dir = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> =
             Arc::new(DirectoryStore::new(dir.path().join("r"), IoEngine::default()));
-        let keys = RepositoryKeys::new(Secret::new([1; 32]));
-        let domain = || Arc::new(keys.domain(DomainId([2; 16]), [3; 16], Encryption::default()));
-        let upload =
-            Upload::begin(Arc::clone(&store), domain(), "volume", UploadLimits::default(), "")
-                .unwrap();
+        let limits = UploadLimits::default();
+        let upload = Upload::begin(Arc::clone(&store), keys(), "volume", limits, "").unwrap();
+        (dir, store, upload)
+    }
+
+    #[test]
+    fn more_doubtful_packs_than_an_ack_can_name_leave_none() {
+        for (doubtful, is_acked) in [(DOUBTFUL_MAX, true), (DOUBTFUL_MAX + 1, false)] {
+            let (_dir, store, upload) = begun();
+            let ack = crate::names::ack(upload.location.domain, upload.session());
+            for _ in 0..doubtful {
+                let id = ContainerId::random(upload.session()).unwrap();
+                let pack = ContainerRef { place: Place::Pack, id };
+                upload.note_pack(pack, Creation::CreatedInDoubt);
+            }
+            upload.publish().unwrap();
+            assert_eq!(store.size(&ack).is_ok(), is_acked);
+        }
+    }
+
+    #[test]
+    fn a_fenced_session_does_not_commit_and_acknowledges() {
+        let (_dir, store, upload) = begun();
         let (location, id) = (upload.location, upload.id());
-        let fence = manifest::seal_fence(&domain(), &location).unwrap();
+        let fence = manifest::seal_fence(&keys(), &location).unwrap();
         store.create(&location.outcome(), &fence).unwrap();
         let image = upload.image_builder(0, 1 << 16).unwrap().finish().unwrap();
         let draft = ManifestDraft {
@@ -440,6 +462,6 @@ mod tests {
         assert!(matches!(&error, Error::Fenced { session } if *session == id), "{error}");
         assert!(store.size(&crate::names::ack(location.domain, location.session)).is_ok());
         assert_eq!(store.get(&location.outcome(), 1000).unwrap(), fence);
-        assert!(crate::listing::read(&*store, &domain(), location).unwrap().is_none());
+        assert!(crate::listing::read(&*store, &keys(), location).unwrap().is_none());
     }
 }
